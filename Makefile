@@ -1,0 +1,43 @@
+# make demo: install what the demonstration needs, and run it.   make test: install, lint, test.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint format bench clean
+
+demo: .venv/.installed
+	$(BIN)/otomatch demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.installed-dev
+	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv build dist otomatch-demo
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "otomatch needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+
+# --no-deps: their declared dependencies are not needed here, and one of them does not build.
+.venv/.installed: pyproject.toml constraints.txt requirements-no-deps.txt | .venv/bin/python
+	@echo "Installing into .venv (about 1.5 GB; a minute or two) ..."
+	$(INSTALL) --constraint constraints.txt --editable .
+	$(INSTALL) --no-deps --requirement requirements-no-deps.txt
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(INSTALL) --constraint constraints.txt --editable '.[dev]'
+	touch $@

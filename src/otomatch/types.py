@@ -1,0 +1,74 @@
+"""Values shared by all layers: a clip with its captions, a row that was skipped, a search hit."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from otomatch.errors import InvalidInputError
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A stretch of audio and the captions that describe it.
+
+    Attributes:
+        path: the audio file.
+        captions: its descriptions, at least one unless only a label is known.
+        id: unique within the data set (the file's relative path, and the span if there is one).
+        split: ``train``, ``val``, ``test`` or None where the data set does not say.
+        label: class name, for zero-shot classification.
+        fold: cross-validation fold.
+        start: seconds from the file's beginning, None for the beginning itself.
+        end: seconds from the file's beginning, None for the file's end.
+    """
+
+    path: Path
+    captions: tuple[str, ...]
+    id: str
+    split: str | None = None
+    label: str | None = None
+    fold: int | None = None
+    start: float | None = None
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.captions and self.label is None:
+            raise InvalidInputError(f"clip {self.id!r} has neither a caption nor a label")
+        start = 0.0 if self.start is None else self.start
+        if start < 0 or (self.end is not None and self.end <= start):
+            raise InvalidInputError(
+                f"clip {self.id!r} spans {self.start} to {self.end} s; expected 0 <= start < end"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row or file that could not be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A file that answers a query, at its best window.
+
+    Attributes:
+        path: the file.
+        start: seconds from its beginning.
+        end: seconds from its beginning.
+        distance: learned distance between query and window; 0 is the best.
+        label: its class, if known.
+        caption: a description, if known.
+    """
+
+    path: str
+    start: float
+    end: float
+    distance: float
+    label: str | None
+    caption: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)

@@ -1,0 +1,41 @@
+"""Settings for the whole suite: no network, no shared cache, one seed."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import write_bert
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the session's own, so that tests neither use nor fill the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["OTOMATCH_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def esc10() -> Path:
+    """The folder of 320 real recordings; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("OTOMATCH_ESC10", ROOT.parent / "shared/data/esc10"))
+    if not (folder / "esc10.csv").is_file():
+        pytest.skip(f"the ESC-10 recordings are not at {folder}; set OTOMATCH_ESC10 to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random text encoder of two small layers."""
+    return write_bert(tmp_path_factory.mktemp("bert"))
