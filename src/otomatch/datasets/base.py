@@ -1,0 +1,109 @@
+"""The value every loader returns: clips with their captions, and what had to be skipped."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from otomatch.errors import DatasetError, InvalidInputError
+from otomatch.types import Clip, Skipped
+
+
+@dataclass(frozen=True)
+class CaptionDataset:
+    """Clips and their captions, in a fixed order.
+
+    Attributes:
+        name: how reports call it.
+        root: the folder that clip ids are relative to.
+        clips: at least one.
+        skipped: rows and files that could not be used.
+    """
+
+    name: str
+    root: Path
+    clips: tuple[Clip, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.clips:
+            raise DatasetError(f"{self.name}: a data set needs at least one clip")
+        if len({clip.id for clip in self.clips}) < len(self.clips):
+            raise DatasetError(f"{self.name}: two clips have the same id")
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @cached_property
+    def captions(self) -> list[str]:
+        """All captions, clip by clip; length: number of captions."""
+        return [caption for clip in self.clips for caption in clip.captions]
+
+    @cached_property
+    def caption_clip(self) -> list[int]:
+        """The row in `clips` of each caption; same length as `captions`."""
+        return [row for row, clip in enumerate(self.clips) for _ in clip.captions]
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits, sorted; empty where the data set has none."""
+        return tuple(sorted({clip.split for clip in self.clips if clip.split is not None}))
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Distinct class names, sorted; empty where the data set has none."""
+        return tuple(sorted({clip.label for clip in self.clips if clip.label is not None}))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """64 hex digits that change with any caption, span, label, split, or audio file.
+
+        An audio file counts as changed when its size or time of modification does; its content is
+        not read. Moving the whole folder changes nothing.
+        """
+        digest = hashlib.sha256()
+        for clip in self.clips:
+            row = (clip.id, clip.captions, clip.split, clip.label, clip.fold, clip.start, clip.end)
+            digest.update(json.dumps([*row, *_stamp(clip.path)]).encode() + b"\n")
+        return digest.hexdigest()
+
+    def select(self, split: str) -> "CaptionDataset":
+        """The clips of one split.
+
+        Raises:
+            DatasetError: there is no such split.
+        """
+        if split not in self.splits:
+            has = f"it has {', '.join(self.splits)}" if self.splits else "it names no splits"
+            raise DatasetError(f"{self.name}: no split {split!r}; {has}")
+        return replace(
+            self,
+            name=f"{self.name} ({split})",
+            clips=tuple(clip for clip in self.clips if clip.split == split),
+        )
+
+    def with_captions(self, captions: Sequence[tuple[str, ...]]) -> "CaptionDataset":
+        """The same clips with other captions, one tuple per clip (see `otomatch.noise`)."""
+        if len(captions) != len(self.clips):
+            raise InvalidInputError(
+                f"expected captions for {len(self.clips)} clips, got {len(captions)}"
+            )
+        pairs = zip(self.clips, captions, strict=True)
+        return replace(self, clips=tuple(replace(clip, captions=c) for clip, c in pairs))
+
+    def report(self) -> str:
+        """A line of counts, and one line for each row or file that was skipped."""
+        counts = f"{self.name}: {len(self.clips)} clips, {len(self.captions)} captions"
+        if self.skipped:
+            counts += f", {len(self.skipped)} skipped"
+        return "\n".join([counts, *(f"  {item.name}: {item.reason}" for item in self.skipped)])
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,114 @@
+"""Finding the audio files that a table names, without touching the rest of a large folder."""
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import soundfile
+
+from otomatch.audio import CONTAINER_SUFFIXES
+
+_SMALL = 1024  # bytes; a file below this may be a header without sound
+_CONTAINERS = (b"\x1a\x45\xdf\xa3", b"0&\xb2u", b"\xff\xf1", b"\xff\xf9")  # webm, wma, aac
+
+
+class FileIndex:
+    """The files below a folder, by relative path and by base name; the tree is walked once.
+
+    Names are compared without spaces at their ends and in one Unicode form, because tables and
+    file systems disagree about both.
+
+    Args:
+        root: the folder.
+        names: the names that will be asked for. A base name that two of them share is never
+            used to find a file in another folder: it could be either's.
+    """
+
+    def __init__(self, root: Path, names: Iterable[str] = ()) -> None:
+        self.root = root
+        self._paths: dict[str, str] = {}
+        self._by_base: defaultdict[str, list[str]] = defaultdict(list)
+        for path in _walk(root):
+            self._paths[_key(path)] = path
+            self._by_base[_key(path.rpartition("/")[2])].append(path)
+        self._claims: defaultdict[str, set[str]] = defaultdict(set)
+        for name in names:
+            self._claims[_base(name)].add(_key(name))
+
+    def find(self, name: str) -> tuple[str | None, str]:
+        """Relative path of a file, or None and the reason why there is none.
+
+        The exact relative path wins; else the base name, where only one file has it.
+        """
+        exact = self._paths.get(_key(name))
+        if exact is not None:
+            return exact, ""
+        found = self._by_base.get(_base(name), [])
+        if not found:
+            return None, f"no such file under {self.root}"
+        if len(found) > 1:
+            return None, f"{len(found)} files have this name: {', '.join(sorted(found)[:3])}"
+        if len(self._claims[_base(name)]) > 1:
+            return None, f"no such file; other rows name {found[0]} too"
+        return found[0], ""
+
+
+def unreadable(path: Path) -> str:
+    """Why a file cannot hold decodable audio, or an empty string.
+
+    Reads a few bytes. Only a file whose first bytes are unknown, or that is very small, is opened
+    as audio, so that a folder of 50 000 clips opens in seconds; a file that is damaged further in
+    is found when it is decoded.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+    if not head:
+        return "empty (0 bytes)"
+    if path.suffix.lower() in CONTAINER_SUFFIXES:
+        known = head[4:8] == b"ftyp" or head.startswith((b"ID3", *_CONTAINERS))
+        return "" if known else "not an audio or video file"
+    if size >= _SMALL and _magic(head):
+        return ""
+    try:
+        return "" if soundfile.info(path).frames > 0 else "holds no audio samples"
+    except (soundfile.LibsndfileError, RuntimeError):
+        return "cannot be decoded"
+
+
+def _magic(head: bytes) -> bool:
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
+        return head[8:12] == b"WAVE"
+    if head[:4] == b"FORM":
+        return head[8:12] in (b"AIFF", b"AIFC")
+    mp3 = head[:3] == b"ID3" or (head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
+    return mp3 or head[:4] in (b"fLaC", b"OggS", b".snd", b"caff", b"riff")
+
+
+def _walk(root: Path) -> Iterable[str]:
+    """Relative POSIX paths of all files; links to folders are followed, each folder once."""
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        stat = os.stat(folder)
+        if (stat.st_dev, stat.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        folders.sort()
+        relative = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if relative == "." else f"{relative}/"
+        for name in files:
+            yield prefix + name
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip().removeprefix("./")
+
+
+def _base(name: str) -> str:
+    return _key(name).replace("\\", "/").rpartition("/")[2].strip()

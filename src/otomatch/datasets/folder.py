@@ -1,0 +1,107 @@
+"""Any folder with ``captions.csv``: opening and writing it.
+
+``captions.csv`` is UTF-8 with a header: ``file_name,caption`` with one row per pair, or
+``file_name,caption_1,...,caption_n``; the columns ``split``, ``label``, ``start``, ``end`` (in
+seconds) and ``fold`` are optional. The audio lies in any sub-folder.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from otomatch.datasets.base import CaptionDataset
+from otomatch.datasets.files import FileIndex, unreadable
+from otomatch.datasets.table import OPTIONAL, Row, read_rows, write_table
+from otomatch.errors import DatasetError
+from otomatch.types import Clip, Skipped
+
+TABLE = "captions.csv"
+
+
+def open_folder(root: str | Path, name: str | None = None) -> CaptionDataset:
+    """Open a folder with ``captions.csv``.
+
+    Rows of one file (and one span of it) make one clip, in the order of their first row. Empty
+    captions are dropped; a clip is kept without captions only if it has a label. Rows whose file
+    is missing, empty or not audio are skipped and listed in `CaptionDataset.skipped`.
+
+    Args:
+        root: the folder.
+        name: of the data set; None for the folder's.
+
+    Raises:
+        DatasetError: there is no table, it is malformed, or no row is usable.
+    """
+    root = Path(root)
+    table = root / TABLE
+    if not table.is_file():
+        raise DatasetError(f"{root}: no {TABLE}; write one with the columns file_name and caption")
+    rows = read_rows(table)
+    clips, skipped = _resolve(root, rows)
+    if not clips:
+        first = f"; the first: {skipped[0].name}: {skipped[0].reason}" if skipped else ""
+        raise DatasetError(f"{table}: none of its {len(rows)} clips can be used{first}")
+    return CaptionDataset(name or root.resolve().name, root, tuple(clips), tuple(skipped))
+
+
+def write_captions(root: str | Path, clips: Iterable[Clip]) -> Path:
+    """Write ``captions.csv`` for clips whose audio lies below ``root``; returns its path.
+
+    The table appears complete or not at all. `open_folder` gives back the same clips.
+
+    Raises:
+        DatasetError: a clip lies outside ``root``.
+    """
+    root, clips = Path(root), tuple(clips)
+    used = [name for name in OPTIONAL if any(getattr(clip, name) is not None for clip in clips)]
+    width = max((len(clip.captions) for clip in clips), default=1) or 1
+    header = ["file_name", *used, *(f"caption_{i + 1}" for i in range(width))]
+    rows = [
+        [_relative(clip.path, root), *(getattr(clip, name) for name in used), *clip.captions]
+        for clip in clips
+    ]
+    return write_table(root / TABLE, header, rows)
+
+
+def _relative(path: Path, root: Path) -> str:
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        raise DatasetError(f"{path} does not lie below {root}; copy it there first") from None
+
+
+def _resolve(root: Path, rows: list[Row]) -> tuple[list[Clip], list[Skipped]]:
+    """Rows to clips; each file is looked at once, however many rows name it."""
+    index = FileIndex(root, {row.name for row in rows})
+    problems: dict[str, str] = {}
+    clips: dict[str, Clip] = {}
+    skipped = []
+    for row in rows:
+        found, reason = index.find(row.name)
+        if found is not None:
+            if found not in problems:
+                problems[found] = unreadable(root / found)
+            reason = problems[found]
+        if found is None or reason:
+            skipped.append(Skipped(row.name, f"line {row.line}: {reason}"))
+        elif not row.captions and row.label is None:
+            skipped.append(Skipped(row.name, f"line {row.line}: no caption"))
+        else:
+            clip = _clip(root, found, row)
+            if clip.id in clips:
+                skipped.append(Skipped(row.name, f"line {row.line}: names {found} a second time"))
+            clips.setdefault(clip.id, clip)
+    return list(clips.values()), skipped
+
+
+def _clip(root: Path, found: str, row: Row) -> Clip:
+    span = "" if row.start is None and row.end is None else f"#{row.start or 0.0}-{row.end or ''}"
+    return Clip(
+        path=root / found,
+        captions=tuple(row.captions),
+        id=found + span,
+        split=row.split,
+        label=row.label,
+        fold=row.fold,
+        start=row.start,
+        end=row.end,
+    )

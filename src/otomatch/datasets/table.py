@@ -1,0 +1,150 @@
+"""Reading and writing the table of a data set folder; every complaint names the file and line."""
+
+import csv
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import TypeVar
+
+from otomatch.errors import DatasetError
+
+OPTIONAL = ("split", "label", "fold", "start", "end")
+_CAPTION = re.compile(r"caption(_(\d+))?")
+_Value = TypeVar("_Value", str, int, float)
+
+
+@dataclass(slots=True)
+class Row:
+    """What a table says about one clip: all rows of the same file and span."""
+
+    name: str
+    line: int
+    split: str | None
+    label: str | None
+    fold: int | None
+    start: float | None
+    end: float | None
+    captions: list[str] = field(default_factory=list)
+
+
+def read_rows(table: Path) -> list[Row]:
+    """The clips of ``captions.csv``, in the order of their first row.
+
+    Raises:
+        DatasetError: not UTF-8 or not CSV, a missing column, a value that is not a number, a span
+            that does not run forwards, a row with too many fields, or rows that contradict.
+    """
+    clips: dict[tuple[object, ...], Row] = {}
+    line = 1
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            names = [name.strip() for name in next(filter(_filled, reader), [])]
+            columns = _caption_columns(table, names)
+            for values in filter(_filled, reader):
+                line = reader.line_num
+                fields = _fields(table, line, names, values)
+                row = _merged(table, clips, _row(table, line, fields))
+                row.captions += [fields[name] for name in columns if fields[name]]
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{table}: not UTF-8 ({error}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(
+            f"{table}, after line {line}: not valid CSV ({error}); "
+            "quote fields that hold quotes, commas or line breaks"
+        ) from error
+    return list(clips.values())
+
+
+def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
+    """Write a CSV file that appears complete or not at all; short rows are filled with blanks."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([*row, *[""] * (len(header) - len(row))] for row in rows)
+    os.replace(part, path)
+    return path
+
+
+def _caption_columns(table: Path, names: list[str]) -> list[str]:
+    numbered = {name: match for name in names if (match := _CAPTION.fullmatch(name))}
+    if "file_name" not in names or not numbered:
+        raise DatasetError(
+            f"{table}, line 1: needs the columns file_name and caption (or caption_1 to "
+            f"caption_n), found {', '.join(names) or 'nothing'}; add a header with these names"
+        )
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated:
+        raise DatasetError(f"{table}, line 1: the column {repeated[0]} appears twice; rename one")
+    return sorted(numbered, key=lambda name: int(numbered[name].group(2) or 0))
+
+
+def _filled(values: list[str]) -> bool:
+    return any(value.strip() for value in values)
+
+
+def _fields(table: Path, line: int, names: list[str], values: list[str]) -> dict[str, str]:
+    if _filled(values[len(names) :]):
+        raise DatasetError(
+            f"{table}, line {line}: {len(values)} fields where the header names {len(names)}; "
+            'put captions that hold a comma in quotes: "first one, then the other"'
+        )
+    return {
+        name: text.strip() for name, text in zip_longest(names, values[: len(names)], fillvalue="")
+    }
+
+
+def _row(table: Path, line: int, fields: dict[str, str]) -> Row:
+    if not fields["file_name"]:
+        raise DatasetError(f"{table}, line {line}: file_name is blank; name the file of this row")
+    start = _number(table, line, fields, "start", float)
+    end = _number(table, line, fields, "end", float)
+    if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
+        raise DatasetError(
+            f"{table}, line {line}: spans {fields.get('start') or 0} to {fields.get('end')} s; "
+            "expected seconds with 0 <= start < end"
+        )
+    return Row(
+        name=fields["file_name"],
+        line=line,
+        split=fields.get("split") or None,
+        label=fields.get("label") or None,
+        fold=_number(table, line, fields, "fold", int),
+        start=start,
+        end=end,
+    )
+
+
+def _number(
+    table: Path, line: int, fields: dict[str, str], name: str, kind: type[_Value]
+) -> _Value | None:
+    text = fields.get(name)
+    if not text:
+        return None
+    try:
+        value = kind(text)
+        if math.isfinite(float(value)):
+            return value
+    except ValueError:
+        pass
+    wanted = "a whole number" if kind is int else "a number of seconds"
+    raise DatasetError(f"{table}, line {line}: {name} is {text!r}; expected {wanted} or a blank")
+
+
+def _merged(table: Path, clips: dict[tuple[object, ...], Row], row: Row) -> Row:
+    """The row of this clip so far, with what the new row adds; they must not contradict."""
+    known = clips.setdefault((row.name, row.start, row.end), row)
+    for name in ("split", "label", "fold"):
+        old, new = getattr(known, name), getattr(row, name)
+        if None not in (old, new) and old != new:
+            raise DatasetError(
+                f"{table}, line {row.line}: {row.name} has the {name} {new!r}, but {old!r} in "
+                f"line {known.line}; give each clip one {name}"
+            )
+        setattr(known, name, new if old is None else old)
+    return known
