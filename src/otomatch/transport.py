@@ -1,0 +1,340 @@
+"""Entropic optimal transport between two weighted sets: from a cost matrix to a `Plan`.
+
+Conventions. A cost matrix C is (n, m); a (n,) and b (m,) are the weights of its rows and columns,
+each summing to 1 (uniform if not given). The plan P minimises
+
+    <P, C> + epsilon * sum_ij P_ij (log P_ij - 1)
+
+over P >= 0 with P 1 = a and P^T 1 = b (`sinkhorn`), or with P 1 <= a, P^T 1 <= b and a total mass
+s in (0, 1] (`partial_sinkhorn`): the two plans of arXiv 2405.10084. In both cases
+
+    log P_ij = (f_i + g_j + multiplier - C_ij) / epsilon
+
+where f and g belong to the constraints on rows and columns and the multiplier to the total mass.
+Both solvers are block-coordinate ascent on the dual: they solve exactly for f (and the multiplier)
+given g, then for g given f, and now and then extrapolate the sequence to its limit.
+
+Inside, everything is divided by epsilon (phi = f/epsilon, psi = g/epsilon, lam =
+multiplier/epsilon) and computed in float64.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from otomatch.errors import InvalidInputError
+
+CHECK_EVERY = 10
+"""Iterations between two convergence tests; each test waits for the device once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A transport plan, its dual potentials, and how well the solver did.
+
+    Tensors have the cost's device and dtype (float32 if the cost is of half precision).
+
+    Attributes:
+        log_plan: (n, m), the plan's logarithm; -inf in rows or columns of weight 0.
+        plan: (n, m), mass moved from each row to each column.
+        f: (n,), row potentials, in units of cost. Balanced: free up to a constant, which g takes
+            back. Partial: at most 0, and 0 on rows that keep part of their weight.
+        g: (m,), column potentials, likewise.
+        multiplier: scalar, dual of the total mass, in units of cost; 0 for a balanced plan.
+        iterations: updates made; a multiple of 10 unless the limit was hit.
+        error: mass by which the constraints are missed: sum of |row sum - a_i|; partial: the mass
+            that the next update would still move. The columns and the total are met exactly.
+        converged: whether error <= tolerance.
+    """
+
+    log_plan: Tensor
+    plan: Tensor
+    f: Tensor
+    g: Tensor
+    multiplier: Tensor
+    iterations: int
+    error: float
+    converged: bool
+
+
+def sinkhorn(
+    cost: Tensor,
+    epsilon: float,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    tolerance: float = 1e-6,
+    max_iterations: int = 1000,
+) -> Plan:
+    """Balanced entropic transport: P 1 = a, P^T 1 = b (Sinkhorn's algorithm).
+
+    The kernel exp(-C/epsilon) is used where it cannot under- or overflow, log-sum-exp otherwise.
+    If `cost` requires a gradient (and gradients are enabled) autograd records every iteration;
+    `MatchingLoss` needs none of that and costs no memory per iteration.
+
+    Args:
+        cost: (n, m), finite, any sign.
+        epsilon: strength of the entropy, > 0, in units of cost.
+        a: (n,), weights of the rows, non-negative, summing to 1 (within 1e-4; they are rescaled).
+        b: (m,), weights of the columns, likewise.
+        tolerance: largest `Plan.error` that counts as converged, >= 0.
+        max_iterations: limit on the updates, >= 1. The plan is returned in any case.
+
+    Returns:
+        The `Plan`. It is never NaN; look at `converged` and `error` before trusting it.
+
+    Raises:
+        InvalidInputError: an argument has a wrong shape or value; the message quotes it.
+
+    Example:
+        >>> sinkhorn(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), epsilon=0.1).plan.diagonal().sum()
+        tensor(1.0000)
+    """
+    return _solve(cost, epsilon, None, a, b, tolerance, max_iterations)
+
+
+def partial_sinkhorn(
+    cost: Tensor,
+    epsilon: float,
+    mass: float,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    tolerance: float = 1e-6,
+    max_iterations: int = 1000,
+) -> Plan:
+    """Partial entropic transport: P 1 <= a, P^T 1 <= b, and a total mass of `mass`.
+
+    With `mass` 1 this is `sinkhorn`, its potentials shifted to be at most 0.
+
+    Args:
+        cost: (n, m), finite, any sign.
+        epsilon: strength of the entropy, > 0, in units of cost.
+        mass: how much of the total weight 1 to move, in (0, 1].
+        a: (n,), weights of the rows, non-negative, summing to 1 (within 1e-4; they are rescaled).
+        b: (m,), weights of the columns, likewise.
+        tolerance: largest `Plan.error` that counts as converged, >= 0.
+        max_iterations: limit on the updates, >= 1. The plan is returned in any case.
+
+    Returns:
+        The `Plan`. It is never NaN; look at `converged` and `error` before trusting it.
+
+    Raises:
+        InvalidInputError: an argument has a wrong shape or value; the message quotes it.
+    """
+    check_mass(mass)
+    if mass < 1:
+        return _solve(cost, epsilon, mass, a, b, tolerance, max_iterations)
+    plan = _solve(cost, epsilon, None, a, b, tolerance, max_iterations)
+    top_f, top_g = plan.f.amax(), plan.g.amax()
+    return replace(plan, f=plan.f - top_f, g=plan.g - top_g, multiplier=top_f + top_g)
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Raise InvalidInputError unless 0 < epsilon < infinity."""
+    if not 0 < epsilon < math.inf:
+        raise InvalidInputError(f"epsilon is {epsilon}; expected a finite number > 0")
+
+
+def check_mass(mass: float) -> None:
+    """Raise InvalidInputError unless 0 < mass <= 1."""
+    if not 0 < mass <= 1:
+        raise InvalidInputError(f"mass is {mass}; expected a number in (0, 1]")
+
+
+def widened(x: Tensor) -> Tensor:
+    """Return x in float64, on the CPU if its device has nothing so wide (Apple GPUs)."""
+    return x.to("cpu" if x.device.type == "mps" else x.device, torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kernel:
+    """Weighted sums over the kernel exp(-C/epsilon): one matrix-vector product each."""
+
+    kernel: Tensor
+
+    def rows(self, psi: Tensor) -> Tensor:
+        """Log of sum_j kernel_ij exp(psi_j), shape (n,)."""
+        return torch.mv(self.kernel, psi.exp()).log()
+
+    def columns(self, phi: Tensor) -> Tensor:
+        """Log of sum_i kernel_ij exp(phi_i), shape (m,)."""
+        return torch.mv(self.kernel.T, phi.exp()).log()
+
+
+@dataclass(frozen=True, eq=False)
+class _LogKernel:
+    """The same sums where the kernel itself would under- or overflow: log-sum-exp."""
+
+    log_kernel: Tensor
+
+    def rows(self, psi: Tensor) -> Tensor:
+        return torch.logsumexp(self.log_kernel + psi, 1)
+
+    def columns(self, phi: Tensor) -> Tensor:
+        return torch.logsumexp(self.log_kernel + phi[:, None], 0)
+
+
+def _sums(log_kernel: Tensor) -> _Kernel | _LogKernel:
+    """Choose the domain for entries in [-R, 0].
+
+    The exponentials of the potentials stay within e^-R and e^R of the weights, so no sum leaves
+    e^-2R to e^2R: safe while 2 R < log(largest number), that is R < 354.
+    """
+    limit = math.log(torch.finfo(log_kernel.dtype).max) / 2
+    if -log_kernel.detach().amin().item() < limit:
+        return _Kernel(log_kernel.exp())
+    return _LogKernel(log_kernel)
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """One transport problem in units of epsilon; `mass` is None for a balanced one."""
+
+    sums: _Kernel | _LogKernel
+    log_a: Tensor
+    log_b: Tensor
+    mass: float | None
+
+    def update(self, psi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Solve for the rows' potentials given the columns', then for the columns' given those."""
+        phi, _ = self._side(self.sums.rows(psi), self.log_a)
+        psi, lam = self._side(self.sums.columns(phi), self.log_b)
+        return phi, psi, lam
+
+    def _side(self, sums: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
+        if self.mass is None:  # u = a / (K v)
+            return log_weight - sums, sums.new_zeros(())
+        lam = _fill(sums, log_weight, self.mass)  # u = min(1, a / (l K v)), total = mass
+        return (log_weight - sums - lam).clamp(max=0), lam
+
+    def error(self, phi: Tensor, psi: Tensor, lam: Tensor) -> float:
+        """Mass by which the rows miss their constraints; `update` left nothing else to miss."""
+        with torch.no_grad():
+            free = self.sums.rows(psi) + lam  # the rows' sums if their potentials were 0
+            wanted = self.log_a
+            if self.mass is not None:  # a tight row has its weight, a slack one a potential of 0
+                wanted = torch.minimum(wanted, free)
+            return float((wanted.exp() - (free + phi).exp()).abs().sum().item())
+
+
+def _solve(
+    cost: Tensor,
+    epsilon: float,
+    mass: float | None,
+    a: Tensor | None,
+    b: Tensor | None,
+    tolerance: float,
+    max_iterations: int,
+) -> Plan:
+    _check(cost, epsilon, tolerance, max_iterations)
+    lowest = widened(cost.detach().amin())
+    log_kernel = (lowest - widened(cost)) / epsilon
+    log_a = _log_weights("a", a, cost.shape[0], log_kernel)
+    log_b = _log_weights("b", b, cost.shape[1], log_kernel)
+    problem = _Problem(_sums(log_kernel), log_a, log_b, mass)
+    phi, psi, lam, iterations, error = _ascend(problem, tolerance, max_iterations)
+    log_plan = log_kernel + phi[:, None] + (psi + lam)
+    f, multiplier = epsilon * phi, epsilon * lam
+    if mass is None:
+        f = f + lowest
+    else:
+        multiplier = multiplier + lowest
+    like = cost.new_empty(0, dtype=torch.promote_types(cost.dtype, torch.float32))
+    return Plan(
+        log_plan.to(like),
+        log_plan.exp().to(like),
+        f.to(like),
+        (epsilon * psi).to(like),
+        multiplier.to(like),
+        iterations,
+        error,
+        converged=error <= tolerance,
+    )
+
+
+def _ascend(
+    problem: _Problem, tolerance: float, max_iterations: int
+) -> tuple[Tensor, Tensor, Tensor, int, float]:
+    psi = problem.log_b if problem.mass is None else torch.zeros_like(problem.log_b)
+    path = [psi]
+    for iteration in range(1, max_iterations + 1):
+        phi, psi, lam = problem.update(psi)
+        path.append(psi)
+        if iteration % CHECK_EVERY and iteration < max_iterations:
+            continue
+        error = problem.error(phi, psi, lam)
+        if error > tolerance and not psi.requires_grad:
+            jump = problem.update(_extrapolate(path))
+            jump_error = problem.error(*jump)
+            if jump_error < error:
+                (phi, psi, lam), error = jump, jump_error
+        if error <= tolerance:
+            break
+        path = [psi]
+    return phi, psi, lam, iteration, error
+
+
+def _extrapolate(path: list[Tensor]) -> Tensor:
+    """Reduced rank extrapolation: the limit of the sequence, were each step linear in the last.
+
+    It is the affine combination of the iterates whose step is shortest (Sidi, Vector Extrapolation
+    Methods with Applications, 2017). Near the solution it saves most of the iterations; the caller
+    keeps it only where it lowers the error.
+    """
+    steps = torch.stack(path).diff(dim=0).nan_to_num(0, 0, 0)  # weight 0: -inf minus -inf
+    # On the CPU, where the solver copes with dependent steps and with fewer rows than steps.
+    changes = steps.diff(dim=0).T.cpu()
+    back: Tensor = torch.linalg.lstsq(changes, steps[-1].cpu()).solution
+    return path[-1] - back.to(steps.device) @ steps[1:]
+
+
+def _fill(sums: Tensor, log_weight: Tensor, mass: float) -> Tensor:
+    """Solve sum_i min(w_i, exp(lam + sums_i)) = mass for lam (water-filling), shape ().
+
+    As lam grows, entries reach their weight w_i in the order of w_i / exp(sums_i). With some full
+    and the others not, lam = log((mass - weight of the full) / sum of exp(sums) of the others).
+    """
+    level, order = (log_weight - sums).sort(descending=True)
+    weight = log_weight[order].exp().cumsum(0)
+    others = sums[order].logcumsumexp(0)
+    reached = 1 - weight + (level + others).exp()  # mass once lam gets to an entry's level
+    last = ((reached >= mass).sum(0, keepdim=True) - 1).clamp(min=0)
+    left = (weight.gather(0, last) - (1 - mass)).clamp(min=torch.finfo(weight.dtype).tiny)
+    return (left.log() - others.gather(0, last)).squeeze(0)
+
+
+def _check(cost: Tensor, epsilon: float, tolerance: float, max_iterations: int) -> None:
+    if not isinstance(cost, Tensor):
+        raise InvalidInputError(f"cost is a {type(cost).__name__}; expected a torch.Tensor")
+    if cost.ndim != 2 or cost.numel() == 0:
+        raise InvalidInputError(
+            f"cost has shape {tuple(cost.shape)}; expected a matrix (n, m) with n, m >= 1"
+        )
+    check_epsilon(epsilon)
+    if not tolerance >= 0:
+        raise InvalidInputError(f"tolerance is {tolerance}; expected a number >= 0")
+    if max_iterations < 1:
+        raise InvalidInputError(f"max_iterations is {max_iterations}; expected at least 1")
+    _check_each(cost, torch.isfinite(cost), "cost", "finite numbers only")
+
+
+def _check_each(values: Tensor, good: Tensor, name: str, expected: str) -> None:
+    if not bool(good.all()):
+        where = tuple((~good).nonzero()[0].tolist())
+        index = ", ".join(map(str, where))
+        raise InvalidInputError(f"{name}[{index}] is {values[where].item()}; expected {expected}")
+
+
+def _log_weights(name: str, weights: Tensor | None, size: int, like: Tensor) -> Tensor:
+    if weights is None:
+        return like.new_full((size,), -math.log(size))
+    if not isinstance(weights, Tensor) or weights.shape != (size,):
+        found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise InvalidInputError(f"{name} is {found}; expected a tensor of shape ({size},)")
+    weights = weights.detach().to(like.device, like.dtype)
+    _check_each(weights, weights >= 0, name, "weights >= 0")
+    total = float(weights.sum().item())
+    if not abs(total - 1) <= 1e-4:
+        raise InvalidInputError(f"{name} sums to {total}; expected weights that sum to 1")
+    return (weights / total).log()

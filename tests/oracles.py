@@ -1,0 +1,132 @@
+"""Naive versions of what otomatch computes, kept to check it against. Slow on purpose."""
+
+import math
+
+import torch
+
+# --- retrieval ---------------------------------------------------------------------------------
+
+
+def naive_retrieval(scores, relevant, ks, map_ks):
+    """One direction's metrics by loops over scores[query][item]; relevant[query] is a set."""
+    queries = [query for query in range(len(scores)) if relevant[query]]
+    best_ranks, precisions = [], {k: [] for k in map_ks}
+    for query in queries:
+        ahead = []  # for each relevant item, how many others score at least as high
+        for item in relevant[query]:
+            count = 0
+            for other, score in enumerate(scores[query]):
+                if other not in relevant[query] and score >= scores[query][item]:
+                    count += 1
+            ahead.append(count)
+        ahead.sort()
+        best_ranks.append(ahead[0])
+        for k in map_ks:
+            total = 0.0
+            for i, count in enumerate(ahead, start=1):
+                if count + i <= k:
+                    total += i / (count + i)
+            precisions[k].append(total / len(ahead))
+    ordered = sorted(best_ranks)
+    middle = ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]
+    return {
+        "recall": {k: 100 * sum(r < k for r in best_ranks) / len(queries) for k in ks},
+        "map": {k: sum(precisions[k]) / len(queries) for k in map_ks},
+        "median_rank": middle // 2 + 1,
+        "mean_rank": sum(best_ranks) / len(queries) + 1,
+        "queries": len(queries),
+    }
+
+
+def naive_retrieval_both_ways(scores, clips_of, ks=(1, 5, 10), map_ks=(10,)):
+    """Text to audio and audio to text, for scores[clip][caption] and a set of clips per caption."""
+    clips, captions = len(scores), len(clips_of)
+    by_caption = [[scores[i][j] for i in range(clips)] for j in range(captions)]
+    captions_of = [{j for j in range(captions) if i in clips_of[j]} for i in range(clips)]
+    return (
+        naive_retrieval(by_caption, clips_of, ks, map_ks),
+        naive_retrieval(scores, captions_of, ks, map_ks),
+    )
+
+
+# --- transport, ground metrics and losses -----------------------------------------------------
+
+
+def naive_sinkhorn(cost, epsilon, a, b, iterations=2000):
+    """Balanced plan by loops over the scaling vectors; everything is a list of floats."""
+    kernel = [[math.exp(-c / epsilon) for c in row] for row in cost]
+    v = [1.0] * len(b)
+    for _ in range(iterations):
+        u = [a[i] / sum(kernel[i][j] * v[j] for j in range(len(b))) for i in range(len(a))]
+        v = [b[j] / sum(kernel[i][j] * u[i] for i in range(len(a))) for j in range(len(b))]
+    return [[u[i] * kernel[i][j] * v[j] for j in range(len(b))] for i in range(len(a))]
+
+
+def naive_fill(weights, sums, mass):
+    """The factor l with sum_i min(weights_i, l sums_i) = mass, by bisection on its logarithm."""
+    low, high = -500.0, 500.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        filled = sum(min(w, math.exp(middle) * s) for w, s in zip(weights, sums, strict=True))
+        low, high = (middle, high) if filled < mass else (low, middle)
+    return math.exp(high)
+
+
+def naive_distance(x, y, matrix):
+    """sqrt((x - y)^T M (x - y)) of two lists of floats."""
+    difference = [p - q for p, q in zip(x, y, strict=True)]
+    size = range(len(difference))
+    square = sum(difference[i] * matrix[i][j] * difference[j] for i in size for j in size)
+    return math.sqrt(max(square, 0.0))
+
+
+def naive_target(clips):
+    """The true matching: mass 1/B for each row, uniform over the captions of its clip."""
+    return [[(own == other) / clips.count(own) / len(clips) for other in clips] for own in clips]
+
+
+def naive_kl(target, plan):
+    """KL divergence of two plans of equal mass, 0 log 0 being 0."""
+    total = 0.0
+    for target_row, plan_row in zip(target, plan, strict=True):
+        for t, p in zip(target_row, plan_row, strict=True):
+            total += t * math.log(t / p) if t > 0 else 0.0
+    return total
+
+
+def naive_triplet(scores, clips, margin, reduce):
+    """Triplet loss by loops; reduce is sum or max, over the negatives of one anchor."""
+    size = len(scores)
+    total = 0.0
+    for i in range(size):
+        others = [j for j in range(size) if clips[j] != clips[i]]
+        total += reduce([0.0] + [max(0.0, margin + scores[i][j] - scores[i][i]) for j in others])
+        total += reduce([0.0] + [max(0.0, margin + scores[j][i] - scores[i][i]) for j in others])
+    return total / size
+
+
+def naive_nt_xent(scores, clips, temperature):
+    """NT-Xent loss by loops, captions of the same clip left out of the sums."""
+    size = len(scores)
+    total = 0.0
+    for i in range(size):
+        kept = [j for j in range(size) if j == i or clips[j] != clips[i]]
+        right = math.exp(scores[i][i] / temperature)
+        total -= math.log(right / sum(math.exp(scores[i][j] / temperature) for j in kept))
+        total -= math.log(right / sum(math.exp(scores[j][i] / temperature) for j in kept))
+    return total / (2 * size)
+
+
+def central_differences(function, tensor, step=1e-5):
+    """Gradient of a scalar function in a float64 leaf tensor, one entry after the other."""
+    gradient = torch.zeros_like(tensor)
+    flat, out = tensor.detach().view(-1), gradient.view(-1)
+    for i in range(len(flat)):
+        kept = flat[i].item()
+        flat[i] = kept + step
+        above = function().item()
+        flat[i] = kept - step
+        below = function().item()
+        flat[i] = kept
+        out[i] = (above - below) / (2 * step)
+    return gradient
