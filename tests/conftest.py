@@ -31,7 +31,9 @@ def esc10() -> Path:
     """The folder of 320 real recordings; tests that need it are skipped where it is absent."""
     folder = Path(os.environ.get("OTOMATCH_ESC10", ROOT.parent / "shared/data/esc10"))
     if not (folder / "esc10.csv").is_file():
-        pytest.skip(f"the ESC-10 recordings are not at {folder}; set OTOMATCH_ESC10 to their folder")
+        pytest.skip(
+            f"the ESC-10 recordings are not at {folder}; set OTOMATCH_ESC10 to their folder"
+        )
     return folder
 
 
