@@ -442,5 +442,5 @@ print(kilobytes("VmHWM") - before)
 )
 def test_streaming_needs_little_memory(clips, captions, dim, megabytes):
     command = [sys.executable, "-c", MEASURE, str(clips), str(captions), str(dim)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(found.stdout) / 1024 < megabytes

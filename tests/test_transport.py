@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import ot
@@ -408,3 +409,15 @@ def test_bad_input_is_refused_by_name_and_value(solver, change, message):
 def test_a_mass_outside_zero_to_one_is_refused(mass):
     with pytest.raises(InvalidInputError, match=rf"mass is {mass}; expected a number in \(0, 1\]"):
         partial_sinkhorn(torch.rand(3, 3), 0.1, mass)
+
+
+@pytest.mark.parametrize("mass", [None, 0.7])
+def test_the_same_input_gives_the_same_bits(mass):
+    torch.manual_seed(3)
+    cost = torch.rand(8, 8)
+    solve = sinkhorn if mass is None else partial(partial_sinkhorn, mass=mass)
+    plans = [solve(cost, 0.01, tolerance=1e-10) for _ in range(50)]
+    assert plans[0].iterations > 10  # or nothing was extrapolated
+    for plan in plans[1:]:
+        assert plan.iterations == plans[0].iterations
+        assert torch.equal(plan.log_plan, plans[0].log_plan)

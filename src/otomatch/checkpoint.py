@@ -1,0 +1,103 @@
+"""Checkpoints of a training run: one safetensors file, replaced in one step, never a pickle."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from otomatch.errors import RunError
+
+_FILE = "state.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a run needs to go on exactly as if it had never stopped.
+
+    Attributes:
+        tensors: weights, optimiser state and the random generators' states.
+        progress: JSON values: epoch, step and what has been logged.
+    """
+
+    tensors: dict[str, Tensor]
+    progress: dict[str, Any]
+
+
+def capture(
+    model: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
+) -> Checkpoint:
+    """Take the state of model, optimiser and random generators; frozen weights are left out."""
+    weights = model.state_dict().items()
+    frozen = _frozen(model)
+    tensors = {f"model.{key}": value for key, value in weights if key not in frozen}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(v) for key, v in state.items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    return Checkpoint(tensors, progress)
+
+
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a captured state back; the model and optimiser are built as they were then.
+
+    Raises:
+        RunError: the model has weights that the checkpoint lacks, or the reverse.
+    """
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "random": {}}
+    for key, value in checkpoint.tensors.items():
+        part, _, name = key.partition(".")
+        parts[part][name] = value
+    missing, unexpected = model.load_state_dict(parts["model"], strict=False)
+    differing = {*missing, *unexpected} - _frozen(model)
+    if differing:
+        raise RunError(f"the checkpoint is of another model; it differs in {sorted(differing)[:3]}")
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in parts["optimizer"].items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    torch.set_rng_state(parts["random"]["cpu"])
+    if "cuda" in parts["random"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(parts["random"]["cuda"])
+
+
+def _frozen(model: nn.Module) -> set[str]:
+    return {name for name, weight in model.named_parameters() if not weight.requires_grad}
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replace the folder's checkpoint; a kill at any moment leaves the old one or the new one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{_FILE}.partial"
+    tensors = {key: value.detach().cpu().contiguous() for key, value in checkpoint.tensors.items()}
+    save_file(tensors, partial, metadata={"progress": json.dumps(checkpoint.progress)})
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(folder / _FILE)
+
+
+def read(folder: Path) -> Checkpoint | None:
+    """The folder's checkpoint, None if there is none.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = folder / _FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return Checkpoint(tensors, json.loads(file.metadata()["progress"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} is damaged ({error}); delete the folder {folder} to start the run again"
+        ) from error

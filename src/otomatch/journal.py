@@ -1,0 +1,113 @@
+"""What a run says as it goes: its folder's claim, its log, a line per epoch, a progress bar."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from otomatch.config import Config, dump_toml, load_config
+from otomatch.errors import RunError
+from otomatch.retrieval import RetrievalReport
+
+Show = Callable[[int, int, Mapping[str, float]], None]
+_CONFIG, _NOISE = "config.toml", "noise.json"
+
+
+def check_folder(run: Path, config: Config) -> None:
+    """See that a folder is free, or holds this very run.
+
+    Raises:
+        RunError: it holds a run with another configuration, or something else.
+    """
+    path = run / _CONFIG
+    if path.is_file():
+        if dump_toml(load_config(path)) != dump_toml(config):
+            raise RunError(
+                f"{run} holds a run with another configuration (see {path}); "
+                "choose another folder, or delete this one"
+            )
+    elif run.exists() and any(not _left_by_a_kill(entry) for entry in run.iterdir()):
+        raise RunError(f"{run} is not empty and holds no run; choose another folder")
+
+
+def claim_folder(run: Path, config: Config, noise: dict[str, Any] | None) -> None:
+    """Write what a run is: which captions were exchanged, and then its configuration."""
+    if (run / _CONFIG).is_file():
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    if noise is not None:
+        _replace(run / _NOISE, json.dumps(noise, indent=2, ensure_ascii=False) + "\n")
+    _replace(run / _CONFIG, dump_toml(config))
+
+
+def score(report: RetrievalReport) -> float:
+    """Sum of recall@1, 5 and 10 over both directions, 0 to 600."""
+    both = (report.text_to_audio, report.audio_to_text)
+    return sum(value for direction in both for value in direction.recall.values())
+
+
+def flat(report: RetrievalReport) -> dict[str, float]:
+    """Recall in both directions and the modality gap, as columns of the log."""
+    values = {"modality_gap": report.modality_gap or 0.0}
+    for prefix, direction in (("t2a", report.text_to_audio), ("a2t", report.audio_to_text)):
+        values |= {f"{prefix}_r{k}": value for k, value in direction.recall.items()}
+    return values
+
+
+def write_log(run: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Replace the run's log.csv: a header and a row per epoch."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    _replace(run / "log.csv", text.getvalue())
+
+
+def epoch_line(row: Mapping[str, float], epochs: int, best: int) -> str:
+    """One line on an epoch; R@k of text to audio before that of audio to text."""
+    return (
+        f"epoch {row['epoch']:>3.0f}/{epochs}  loss {row['loss']:.3f}  "
+        f"R@1 {row['t2a_r1']:.1f} / {row['a2t_r1']:.1f}  "
+        f"R@10 {row['t2a_r10']:.1f} / {row['a2t_r10']:.1f}  gap {row['modality_gap']:.2f}  "
+        f"{row['seconds']:.0f} s{'  best' if best == row['epoch'] else ''}"
+    )
+
+
+@contextmanager
+def progress_bar(console: Console, steps: int, epochs: int) -> Iterator[Show]:
+    """A bar over all epochs of ``steps`` steps; call it with epoch, step and the step's values."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    hidden = console.quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=steps * epochs)
+
+        def show(epoch: int, step: int, values: Mapping[str, float]) -> None:
+            text = f"epoch {epoch + 1}/{epochs}  {_describe(values)}"
+            bar.update(task, description=text, completed=epoch * steps + step)
+
+        yield show
+
+
+def _describe(values: Mapping[str, float]) -> str:
+    text = f"loss {values['loss']:.3f}"
+    if "marginal_error" not in values:
+        return text
+    iterations, error = values["sinkhorn_iterations"], values["marginal_error"]
+    return f"{text}  {iterations:.0f} Sinkhorn iterations  marginal error {error:.0e}"
+
+
+def _left_by_a_kill(entry: Path) -> bool:
+    return entry.suffix == ".partial" or entry.name == _NOISE
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

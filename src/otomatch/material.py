@@ -1,0 +1,146 @@
+"""What a run trains and validates on: clips, features on disk, captions, encoded text."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from otomatch.config import Config
+from otomatch.datasets import CaptionDataset, open_dataset
+from otomatch.embed import ClipFeatures, clip_features, text_states
+from otomatch.errors import DatasetError
+from otomatch.model import AudioTextModel
+from otomatch.noise import corrupt
+from otomatch.types import Clip
+
+
+@dataclass(frozen=True)
+class Material:
+    """The data of a run.
+
+    Attributes:
+        name: of the data set.
+        features: of all clips, training and validation.
+        train_clips: rows of the training clips.
+        val_clips: rows of the validation clips.
+        captions: all captions.
+        caption_rows: for every clip, the rows of its own captions.
+        train_captions: the same, but with the noise that the run trains with.
+        states: (captions, width) outputs of a frozen text encoder; None for a trainable one.
+        noise: which clips have wrong captions, and which; None without noise.
+        final: what the best model is measured on in the end.
+    """
+
+    name: str
+    features: ClipFeatures
+    train_clips: list[int]
+    val_clips: list[int]
+    captions: list[str]
+    caption_rows: list[list[int]]
+    train_captions: list[list[int]]
+    states: Tensor | None
+    noise: dict[str, Any] | None
+    final: CaptionDataset
+
+    def text(self, rows: Tensor, device: torch.device) -> Tensor | list[str]:
+        """What the model takes for captions: encoder outputs, or strings if it is trainable."""
+        if self.states is None:
+            return [self.captions[row] for row in rows.tolist()]
+        return self.states[rows.cpu()].to(device)
+
+
+def prepare(config: Config, model: AudioTextModel, console: Console) -> Material:
+    """Open the data, compute or map the features, encode the captions, draw the noise.
+
+    Raises:
+        DatasetError: no data set is named, or too few clips are usable.
+    """
+    if not config.data.path:
+        raise DatasetError("no data set: give its folder as data.path (--data on the command line)")
+    progress = not console.quiet
+    train, val, final = _parts(config)
+    clips = (*train, *val)
+    features = clip_features(clips, model.audio_encoder, progress=progress)
+    for entry in features.skipped:
+        console.print(f"[yellow]skipped[/] {entry.name}: {entry.reason}", highlight=False)
+    usable = [row for row, length in enumerate(features.lengths) if length > 0]
+    train_clips = [row for row in usable if row < len(train)]
+    val_clips = [row for row in usable if row >= len(train)]
+    if len(train_clips) < 2 or not val_clips:
+        raise DatasetError(
+            f"{config.data.path}: {len(train_clips)} training and {len(val_clips)} validation "
+            f"clips are usable, expected at least 2 and 1; {len(features.skipped)} were skipped"
+        )
+    captions = [caption for clip in clips for caption in clip.captions]
+    ends = np.cumsum([len(clip.captions) for clip in clips]).tolist()
+    caption_rows = [list(range(e - len(c.captions), e)) for e, c in zip(ends, clips, strict=True)]
+    trainable = model.text_encoder.trainable
+    states = None if trainable else text_states(model.text_encoder, captions, progress=progress)
+    noisy_rows, noise = _exchange(config, captions, caption_rows, train_clips, clips)
+    return Material(
+        Path(config.data.path).name,
+        features,
+        train_clips,
+        val_clips,
+        captions,
+        caption_rows,
+        noisy_rows,
+        states,
+        noise,
+        final,
+    )
+
+
+def _parts(config: Config) -> tuple[tuple[Clip, ...], tuple[Clip, ...], CaptionDataset]:
+    """Training clips, validation clips, and the data set for the final report."""
+    dataset = open_dataset(config.data.path)
+    clips = [clip for clip in dataset.clips if clip.captions]
+    train = [clip for clip in clips if clip.split in (None, "train")]
+    if config.data.val:
+        val = [clip for clip in open_dataset(config.data.val).clips if clip.captions]
+    else:
+        val = [clip for clip in clips if clip.split == "val"]
+    if not val:
+        train, val = _hold_out(train, config.data.val_share, config.run.seed)
+    if "test" in dataset.splits:
+        return tuple(train), tuple(val), dataset.select("test")
+    held_out = replace(dataset, name=f"the validation clips of {dataset.name}", clips=tuple(val))
+    return tuple(train), tuple(val), held_out
+
+
+def _hold_out(clips: list[Clip], share: float, seed: int) -> tuple[list[Clip], list[Clip]]:
+    order = np.random.default_rng([seed, 4]).permutation(len(clips))
+    held = set(order[: max(1, round(share * len(clips)))].tolist())
+    train = [clip for row, clip in enumerate(clips) if row not in held]
+    return train, [clips[row] for row in sorted(held)]
+
+
+def _exchange(
+    config: Config,
+    captions: list[str],
+    caption_rows: list[list[int]],
+    train_clips: list[int],
+    clips: tuple[Clip, ...],
+) -> tuple[list[list[int]], dict[str, Any] | None]:
+    """Exchange the captions of a share of the training clips; returns a record of which."""
+    data = config.data
+    if not data.noise:
+        return caption_rows, None
+    own = [clips[clip].captions for clip in train_clips]
+    noise = corrupt(own, data.noise, config.run.seed, data.noise_kind)
+    rows = [row for clip in train_clips for row in caption_rows[clip]]
+    sources = iter(noise.sources)
+    noisy = list(caption_rows)
+    for clip, texts in zip(train_clips, noise.captions, strict=True):
+        noisy[clip] = [rows[next(sources)] for _ in texts]
+    wrong = [train_clips[i] for i in noise.clips]
+    return noisy, {
+        "share": data.noise,
+        "kind": data.noise_kind,
+        "seed": config.run.seed,
+        "clips": {clips[clip].id: [captions[row] for row in noisy[clip]] for clip in wrong},
+    }

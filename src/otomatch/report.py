@@ -1,0 +1,114 @@
+"""Reports as tables: rich ones for a terminal, Markdown for a model card."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from rich.table import Table
+from rich.text import Text
+
+from otomatch.retrieval import DirectionReport, RetrievalReport
+from otomatch.types import Hit
+
+DIRECTIONS = (("text to audio", "text_to_audio"), ("audio to text", "audio_to_text"))
+
+
+def columns(report: RetrievalReport) -> list[str]:
+    """Column titles of `rows`, for the k that the report has."""
+    direction = report.text_to_audio
+    recall = [f"R@{k}" for k in direction.recall]
+    precision = [f"mAP@{k}" for k in direction.map]
+    return ["direction", "ranked by", *recall, *precision, "median rank"]
+
+
+def rows(report: RetrievalReport, chance: bool = False) -> list[list[str]]:
+    """Both directions per query, then transductive ones and chance level where wanted."""
+    table = [[name, "distance", *_cells(getattr(report, key))] for name, key in DIRECTIONS]
+    if report.transductive is not None:
+        plan = report.transductive
+        table += [
+            [name, "plan (transductive)", *_cells(getattr(plan, key))] for name, key in DIRECTIONS
+        ]
+    if chance:
+        table.append(["text to audio", "chance", *_chance_cells(report)])
+    return table
+
+
+def retrieval_table(report: RetrievalReport, title: str, chance: bool = False) -> Table:
+    """The report as a table for a terminal."""
+    gap = "" if report.modality_gap is None else f"   modality gap {report.modality_gap:.3f}"
+    caption = f"{report.clips} clips, {report.captions} captions{gap}"
+    table = Table(title=Text(title, "table.title"), caption=caption)
+    for i, column in enumerate(columns(report)):
+        table.add_column(column, justify="left" if i < 2 else "right")
+    for row in rows(report, chance):
+        table.add_row(*row)
+    return table
+
+
+def hits_table(hits: Sequence[Hit], query: str) -> Table:
+    """Search results as a table for a terminal; names are shown in full, as they are."""
+    table = Table(title=Text(query, "table.title"))
+    for column in ("", "distance", "span", "sound", "label"):
+        justify: Literal["right", "left"] = "right" if column in ("", "distance") else "left"
+        table.add_column(column, justify=justify, overflow="fold")
+    for place, hit in enumerate(hits, start=1):
+        span = f"{hit.start:.1f}-{hit.end:.1f} s"
+        label = Text(hit.label or hit.caption or "")
+        table.add_row(str(place), f"{hit.distance:.3f}", span, Text(hit.path), label)
+    return table
+
+
+def markdown_table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    titles = list(header)
+    out = [titles, ["---"] * len(titles), *map(list, lines)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in out)
+
+
+def model_card(title: str, report: RetrievalReport, measured_on: str, settings: str) -> str:
+    """The README of a model folder: what it is, how well it does on what, how it was trained."""
+    gap = "unknown" if report.modality_gap is None else f"{report.modality_gap:.3f}"
+    return f"""---
+library_name: otomatch
+tags: [audio-text-retrieval, optimal-transport]
+---
+
+# {title}
+
+Embeds sounds and descriptions in one space; trained with otomatch.
+
+```python
+import otomatch
+
+model = otomatch.AudioTextModel.from_pretrained("path/to/this/folder")
+distances = model.distance(model.embed_audio(["a.wav"]), model.embed_text(["a dog barks"]))
+```
+
+## Measured
+
+On {measured_on}: {report.clips} clips, {report.captions} captions; modality gap {gap}.
+Recall in percent. "plan (transductive)" ranks by one transport plan over the whole test set and is
+not comparable with per-query ranking.
+
+{markdown_table(columns(report), rows(report))}
+
+## Training
+
+```toml
+{settings.strip()}
+```
+"""
+
+
+def _cells(direction: DirectionReport) -> list[str]:
+    recall = [f"{value:.1f}" for value in direction.recall.values()]
+    precision = [f"{value:.3f}" for value in direction.map.values()]
+    return [*recall, *precision, str(direction.median_rank)]
+
+
+def _chance_cells(report: RetrievalReport) -> list[str]:
+    # A random ranking of n clips puts the relevant one at each rank with probability 1/n.
+    n, direction = report.clips, report.text_to_audio
+    recall = [f"{100 * min(k, n) / n:.1f}" for k in direction.recall]
+    precision = [f"{sum(1 / r for r in range(1, min(k, n) + 1)) / n:.3f}" for k in direction.map]
+    return [*recall, *precision, str((n + 1) // 2)]

@@ -1,0 +1,173 @@
+"""Reports as tables: figures, rounding, chance, and names with markup in them."""
+
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from otomatch.report import columns, hits_table, markdown_table, model_card, retrieval_table, rows
+from otomatch.retrieval import DirectionReport, RetrievalReport, evaluate_scores
+from otomatch.types import Hit
+
+
+def direction(first: float, median: int, queries: int = 7) -> DirectionReport:
+    recall = {1: first, 5: first + 10, 10: 100.0}
+    return DirectionReport(recall, {10: first / 100}, median, median + 0.5, queries)
+
+
+PLAN = RetrievalReport(direction(40.06, 4), direction(50.04, 3), 200, 1000)
+REPORT = RetrievalReport(direction(12.34, 9), direction(23.45, 6), 200, 1000, 0.12349, PLAN)
+PLAIN = replace(REPORT, modality_gap=None, transductive=None)
+
+
+def shown(table, width: int = 120) -> str:
+    """What a terminal of this width shows, without colours."""
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(table)
+    return out.getvalue()
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in re.split("[│┃|]", line)[1:-1]]
+
+
+def table_rows(text: str) -> list[list[str]]:
+    return [cells(line) for line in text.splitlines() if re.search("[│|]", line)]
+
+
+def hit(path: str, label: str | None = None, caption: str | None = None) -> Hit:
+    return Hit(path, 1.0, 2.25, 0.12345, label, caption)
+
+
+# --- retrieval -------------------------------------------------------------------------------
+
+EXPECTED = [
+    ["text to audio", "distance", "12.3", "22.3", "100.0", "0.123", "9"],
+    ["audio to text", "distance", "23.4", "33.5", "100.0", "0.234", "6"],
+    ["text to audio", "plan (transductive)", "40.1", "50.1", "100.0", "0.401", "4"],
+    ["audio to text", "plan (transductive)", "50.0", "60.0", "100.0", "0.500", "3"],
+]
+CHANCE = ["text to audio", "chance", "0.5", "2.5", "5.0", "0.015", "100"]
+
+
+def test_rows_are_both_directions_per_query_and_then_by_the_plan():
+    assert rows(REPORT) == EXPECTED
+    assert columns(REPORT) == [
+        "direction", "ranked by", "R@1", "R@5", "R@10", "mAP@10", "median rank",
+    ]  # fmt: skip
+
+
+def test_a_report_without_a_plan_has_no_transductive_rows():
+    assert rows(PLAIN) == EXPECTED[:2]
+    assert "transductive" not in shown(retrieval_table(PLAIN, "x"))
+
+
+def test_chance_is_the_last_row_and_only_where_it_is_wanted():
+    assert rows(REPORT, chance=True) == [*EXPECTED, CHANCE]
+    assert rows(PLAIN, chance=True) == [*EXPECTED[:2], CHANCE]
+
+
+def test_columns_follow_the_ks_of_the_report():
+    scores = np.eye(3)
+    report = evaluate_scores(scores, [0, 1, 2], ks=(2, 3), map_ks=(4, 16))
+    assert columns(report)[2:] == ["R@2", "R@3", "mAP@4", "mAP@16", "median rank"]
+    assert rows(report)[0][2:] == ["100.0", "100.0", "1.000", "1.000", "1"]
+
+
+@pytest.mark.parametrize("clips", [1, 2, 7, 40])
+def test_chance_is_what_random_rankings_give(clips):
+    rng, k, trials = np.random.default_rng(0), 10, 4000
+    rank = rng.integers(1, clips + 1, trials)  # of the one clip that is right
+    report = evaluate_scores(np.zeros((clips, 3)), [0, 0, clips - 1], ks=(1, 5, k), map_ks=(k,))
+    *recall, precision, median = map(float, rows(report, chance=True)[-1][2:])
+    for cutoff, found in zip((1, 5, k), recall, strict=True):
+        assert found == pytest.approx(100 * np.mean(rank <= cutoff), abs=2.5)
+    assert precision == pytest.approx(np.mean(np.where(rank <= k, 1 / rank, 0)), abs=0.02)
+    assert median == pytest.approx(np.median(rank), abs=1.5)
+
+
+@pytest.mark.parametrize("clips", [5, 8])
+def test_chance_is_the_average_over_all_places_of_the_right_clip(clips):
+    every_place = [
+        evaluate_scores(-np.arange(clips)[:, None], [place]).text_to_audio for place in range(clips)
+    ]
+    precision = np.mean([single.map[10] for single in every_place])
+    first = np.mean([single.recall[1] for single in every_place])
+    five = np.mean([single.recall[5] for single in every_place])
+    median = int(np.median([single.median_rank - 1 for single in every_place])) + 1
+    report = evaluate_scores(np.zeros((clips, 1)), [0], ks=(1, 5))
+    assert rows(report, chance=True)[-1][2:] == [
+        f"{first:.1f}", f"{five:.1f}", f"{precision:.3f}", str(median),
+    ]  # fmt: skip
+
+
+def test_the_terminal_table_shows_the_rows_the_counts_and_the_gap():
+    text = shown(retrieval_table(REPORT, "a [title] :rain:", chance=True))
+    assert table_rows(text) == [*EXPECTED, CHANCE]
+    assert "200 clips, 1000 captions   modality gap 0.123" in text
+    assert "a [title] :rain:" in text
+    assert "gap" not in shown(retrieval_table(PLAIN, "x"))
+
+
+# --- hits ------------------------------------------------------------------------------------
+
+
+def test_hits_are_listed_in_order_with_place_distance_span_and_label():
+    table = hits_table([hit("a.wav", "rain"), hit("b.wav", None, "a dog barks")], "a dog")
+    text = shown(table)
+    assert table_rows(text) == [
+        ["1", "0.123", "1.0-2.2 s", "a.wav", "rain"],
+        ["2", "0.123", "1.0-2.2 s", "b.wav", "a dog barks"],
+    ]
+    assert text.splitlines()[0].strip() == "a dog"
+
+
+@pytest.mark.parametrize(
+    "name", ["[red]x[/red].wav", "[/].wav", "a:dog:.wav", "[link=x]y.wav", "end\\", "[b]\\[i].wav"]
+)
+def test_names_with_markup_are_shown_as_they_are(name):
+    text = shown(hits_table([hit(name, label=name), hit("b.wav", caption=name)], name))
+    assert text.splitlines()[0].strip() == name
+    assert [row[3:] for row in table_rows(text)] == [[name, name], ["b.wav", name]]
+
+
+def test_a_long_path_is_wrapped_and_never_cut():
+    path = "/sounds/" + "".join(f"{i:03d}-" for i in range(40)) + ".wav"
+    lines = table_rows(shown(hits_table([hit(path, "rain")], "rain"), width=60))
+    assert "".join(row[3] for row in lines) == path
+
+
+def test_no_hits_make_an_empty_table():
+    assert table_rows(shown(hits_table([], "rain"))) == []
+
+
+# --- Markdown --------------------------------------------------------------------------------
+
+
+def test_a_markdown_table_has_one_line_per_row_below_titles_and_rule():
+    table = markdown_table(["a", "b"], [["1", "2"], ["3", "4"]])
+    assert table == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
+
+
+def test_a_markdown_table_may_be_built_from_iterators_and_be_empty():
+    assert markdown_table(iter("ab"), iter([])) == "| a | b |\n| --- | --- |"
+
+
+def test_the_model_card_holds_the_measured_figures_and_the_settings():
+    card = model_card("my model", REPORT, "the test clips of x", "[loss]\nepsilon = 0.05\n\n")
+    assert card.startswith("---\nlibrary_name: otomatch\n")
+    assert "\n# my model\n" in card
+    assert "On the test clips of x: 200 clips, 1000 captions; modality gap 0.123." in card
+    titles, rule, *found = table_rows(card)
+    assert (titles, set(rule), found) == (columns(REPORT), {"---"}, EXPECTED)
+    assert "```toml\n[loss]\nepsilon = 0.05\n```\n" in card
+    assert card.count("```") % 2 == 0
+
+
+def test_a_model_card_without_a_plan_or_a_gap_says_so():
+    card = model_card("my model", PLAIN, "x", "")
+    assert "modality gap unknown." in card
+    assert table_rows(card)[2:] == EXPECTED[:2]
