@@ -1,0 +1,5 @@
+"""``python -m otomatch``: the command line."""
+
+from otomatch.cli import main
+
+main()

@@ -1,0 +1,302 @@
+"""The command line: thin commands over the library."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+
+from otomatch import __version__
+from otomatch.errors import ConfigError, OtomatchError
+from otomatch.types import Skipped
+
+if TYPE_CHECKING:  # torch loads slowly; --help must not
+    from otomatch.retrieval import RetrievalReport
+
+_SKIPPED_SHOWN = 20
+
+app = typer.Typer(
+    name="otomatch",
+    help="Match sounds and descriptions with optimal transport: compose, train, evaluate, search.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
+
+
+class Split(StrEnum):
+    """Halves of the rendered sounds."""
+
+    train = "train"
+    test = "test"
+
+
+def main() -> None:
+    """Run the command line; an error that is the user's to mend is one message, no traceback."""
+    try:
+        app()
+    except OtomatchError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"otomatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def compose(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of labelled recordings (ESC-10 or ESC-50 layout), or the word 'midi' for "
+            "rendered instruments, percussion and effects."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write the data set to.")],
+    folds: Annotated[
+        str | None, typer.Option(help="Folds of the recordings to use, e.g. 1,2,3. Default: all.")
+    ] = None,
+    split: Annotated[
+        Split | None, typer.Option(help="Half of the rendered sounds (midi). Default: train.")
+    ] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 3000,
+    exhaustive: Annotated[
+        bool,
+        typer.Option("--exhaustive", help="Every combination of classes once, not --clips scenes."),
+    ] = False,
+    seconds: Annotated[float, typer.Option(help="Length of a scene, 1 to 600.")] = 5.0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+) -> None:
+    """Compose captioned scenes: one sound, one after another, one over another.
+
+    Writes a data set folder that [bold]otomatch train[/] and [bold]evaluate[/] take.
+
+    Example: otomatch compose ESC-50 scenes --folds 1,2,3 --clips 3000 --seed 0
+    """
+    from otomatch.datasets.scenes import compose as compose_scenes
+
+    with _counting("Composing") as advance:
+        dataset = compose_scenes(
+            source,
+            out,
+            clips=clips,
+            exhaustive=exhaustive,
+            seconds=seconds,
+            seed=seed,
+            folds=None if folds is None else _integers("--folds", folds),
+            split=None if split is None else split.value,
+            progress=advance,
+        )
+    _list_skipped(dataset.skipped)
+    typer.echo(f"{len(dataset)} clips, {len(dataset.captions)} captions in {out}")
+
+
+@app.command()
+def train(
+    run: Annotated[Path, typer.Option(help="Folder of the run; one that exists is resumed.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data set (with captions.csv).")
+    ] = None,
+    val: Annotated[
+        Path | None, typer.Option(help="Folder to validate on. Default: hold out some clips.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with the configuration.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a field: section.field=value. Repeatable."),
+    ] = None,
+    show_config: Annotated[
+        bool, typer.Option("--show-config", help="Print every field and its meaning, and stop.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model, or resume a run that was interrupted.
+
+    The run folder gets config.toml, log.csv, checkpoint/, model/ (the best epoch) and report.json.
+
+    Examples:
+    otomatch train --data scenes --run runs/first
+
+    otomatch train --data scenes --run runs/ntxent --set loss.name=ntxent --set optim.epochs=20
+
+    otomatch train --run runs/first    (resumes)
+    """
+    from otomatch.config import dump_toml, load_config
+
+    overrides = list(assignments or [])
+    for field, folder in (("path", data), ("val", val)):
+        if folder is not None:
+            overrides.append(
+                f"data.{field}={json.dumps(str(folder.resolve()), ensure_ascii=False)}"
+            )
+    if config is None and (run / "config.toml").is_file():
+        config = run / "config.toml"
+    settings = load_config(config, overrides)
+    if show_config:
+        typer.echo(dump_toml(settings))
+        return
+    from otomatch.train import train as fit
+
+    result = fit(settings, run)
+    title = f"{run.name}, epoch {result.best_epoch} of {result.epochs}"
+    _show_report(result.report, title, as_json)
+    if not as_json:
+        Console().print(f"Model: {result.model}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Folder of a model, or its name on the hub.")],
+    data: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    split: Annotated[str | None, typer.Option(help="Use this split only.")] = None,
+    recall: Annotated[str, typer.Option(help="Values of k for recall@k.")] = "1,5,10",
+    precision: Annotated[str, typer.Option("--map", help="Values of k for mAP@k.")] = "10",
+    as_json: AsJson = False,
+) -> None:
+    """Measure retrieval in both directions.
+
+    Ranked by distance, query by query; beside it the transductive ranking by one transport plan
+    over the whole set, which knows how many captions each clip has and is not comparable.
+
+    Example: otomatch evaluate runs/first/model test-scenes
+    """
+    from otomatch.datasets import open_dataset
+    from otomatch.evaluate import evaluate as measure
+    from otomatch.model import AudioTextModel
+
+    report = measure(
+        AudioTextModel.from_pretrained(model),
+        open_dataset(data, split=split),
+        ks=_integers("--recall", recall),
+        map_ks=_integers("--map", precision),
+        progress=True,
+    )
+    _list_skipped(report.skipped)
+    _show_report(report, f"{model} on {report.dataset}", as_json)
+
+
+@app.command()
+def index(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of sound files.")],
+    library: Annotated[Path, typer.Option(help="Folder of the library; made if need be.")],
+    model: Annotated[
+        str | None, typer.Option(help="Folder or name of the model; needed for a new library.")
+    ] = None,
+    pattern: Annotated[str, typer.Option("--glob", help="Only files whose names match.")] = "*",
+    as_json: AsJson = False,
+) -> None:
+    """Add the sounds of folders to a library that can be searched.
+
+    Files that are there already and have not changed are not embedded again; files that cannot be
+    read are listed and skipped.
+
+    Example: otomatch index ~/sounds --model runs/first/model --library my-library
+    """
+    from otomatch.library import find_sounds, open_or_create
+
+    sounds = [sound for folder in folders for sound in find_sounds(folder, pattern)]
+    opened = open_or_create(library, model)
+    report = opened.add(sounds, progress=True)
+    if as_json:
+        skipped = [{"name": entry.name, "reason": entry.reason} for entry in report.skipped]
+        _print_json({"added": report.added, "unchanged": report.unchanged, "skipped": skipped})
+        return
+    _list_skipped(report.skipped)
+    typer.echo(
+        f"{report.added} files added, {report.unchanged} unchanged, {len(report.skipped)} skipped; "
+        f"{library} holds {len(opened)} windows"
+    )
+
+
+@app.command()
+def search(
+    library: Annotated[Path, typer.Argument(help="Folder of the library.")],
+    text: Annotated[str | None, typer.Argument(help="What the sound is like.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Search by a sound file instead of a text.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Find the sounds nearest to a description, or to another sound.
+
+    Example: otomatch search my-library "rain behind a barking dog" -k 5
+    """
+    from otomatch.library import SoundLibrary
+
+    hits = SoundLibrary.open(library).search(text, audio=like, k=k)
+    if as_json:
+        _print_json([hit.to_dict() for hit in hits])
+    else:
+        from otomatch.report import hits_table
+
+        Console().print(hits_table(hits, text or str(like)))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("otomatch-demo"),
+) -> None:
+    """Render sounds, train a model, evaluate it and search with it: a few minutes, no download."""
+    from otomatch.demo import run_demo
+
+    run_demo(folder, Console())
+
+
+def _integers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option}: expected whole numbers like 1,2,3, got {text!r}") from None
+
+
+def _show_report(report: "RetrievalReport", title: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        from otomatch.report import retrieval_table
+
+        Console().print(retrieval_table(report, title))
+
+
+def _list_skipped(skipped: Sequence[Skipped]) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for entry in skipped[:_SKIPPED_SHOWN]:
+        console.print(f"[yellow]skipped[/] {escape(entry.name)}: {escape(entry.reason)}")
+    if len(skipped) > _SKIPPED_SHOWN:
+        console.print(f"[yellow]... and {len(skipped) - _SKIPPED_SHOWN} more[/]")
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

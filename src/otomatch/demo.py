@@ -1,0 +1,94 @@
+"""The demonstration: rendered sounds, a trained model, its table, a library that is searched."""
+
+import json
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from otomatch.config import Config, load_config
+from otomatch.datasets import CaptionDataset
+from otomatch.datasets.scenes import compose
+from otomatch.evaluate import evaluate
+from otomatch.library import SoundLibrary, find_sounds, open_or_create
+from otomatch.model import AudioTextModel
+from otomatch.report import hits_table, retrieval_table
+from otomatch.train import train
+
+TRAIN_CLIPS, TEST_CLIPS = 2000, 200
+QUERIES = (
+    "a trumpet plays",
+    "waves wash ashore",
+    "a cymbal crash, then a helicopter",
+    "an acoustic guitar with a choir singing quietly behind it",
+)
+
+
+def run_demo(folder: Path, console: Console) -> None:
+    """Compose, train, evaluate, index and search below ``folder``; what is there is reused.
+
+    Raises:
+        MissingDependencyError: the packages that render sounds are not installed.
+        DatasetError, RunError, LibraryError: the folder holds something else.
+    """
+    started = time.monotonic()
+    console.rule("1. Render captioned scenes")
+    test = _render(folder, console)
+    console.rule("2. Train with optimal transport")
+    result = train(demo_config(folder / "train"), folder / "run", progress=True)
+    console.rule("3. Evaluate on scenes whose pitches, rhythms and pairings are new")
+    report = evaluate(AudioTextModel.from_pretrained(result.model), test, progress=True)
+    console.print(retrieval_table(report, "rendered test scenes", chance=True))
+    console.rule("4. Search the test scenes by describing them")
+    library = open_or_create(folder / "library", result.model)
+    library.add(find_sounds(folder / "test"), progress=True)
+    _search(library, console)
+    console.print(_next_steps(folder, time.monotonic() - started), soft_wrap=True, highlight=False)
+
+
+def demo_config(data: Path) -> Config:
+    """How the demonstration trains."""
+    return load_config(
+        overrides=[f"data.path={json.dumps(str(data.resolve()), ensure_ascii=False)}"]
+    )
+
+
+def _render(folder: Path, console: Console) -> CaptionDataset:
+    """Both halves of the rendered scenes; returns the test half."""
+    for split, clips in (("train", TRAIN_CLIPS), ("test", TEST_CLIPS)):
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(f"Composing {clips} {split} scenes", total=clips)
+            dataset = compose(
+                "midi",
+                folder / split,
+                split=split,
+                clips=clips,
+                progress=partial(_advance, bar, task),
+            )
+        console.print(f"{split}: {len(dataset)} scenes, {len(dataset.captions)} captions")
+    return dataset
+
+
+def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
+
+
+def _search(library: SoundLibrary, console: Console) -> None:
+    for query in QUERIES:
+        hits = library.search(query, k=3)
+        short = [replace(hit, path=Path(hit.path).name) for hit in hits]
+        console.print(hits_table(short, query))
+
+
+def _next_steps(folder: Path, seconds: float) -> str:
+    return f"""
+Done in {seconds:.0f} s; everything is in {folder}/. What to type next:
+
+  otomatch search {folder}/library "applause after a gunshot"
+  otomatch index ~/my-sounds --model {folder}/run/model --library my-library
+  otomatch compose midi scenes --clips 3000 && otomatch train --data scenes --run my-run
+  otomatch train --show-config --run my-run
+"""

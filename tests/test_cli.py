@@ -1,0 +1,178 @@
+"""The commands, run as a user runs them: from captioned scenes to a search, and what goes wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sounds import tone, write_audio, write_labelled_folder
+from tiny import write_bert
+from typer.testing import CliRunner
+
+from otomatch import __version__
+from otomatch.cli import app
+from otomatch.config import load_config
+
+COMMANDS = ("compose", "train", "evaluate", "index", "search", "demo")
+TINY = """
+[audio]
+settings = {channels = [4, 6, 8, 8], hidden = 8}
+[model]
+dim = 12
+hidden = 16
+[optim]
+batch = 8
+epochs = 2
+lr = 0.01
+"""
+
+
+def invoke(*arguments: object) -> str:
+    """Standard output of a command that must succeed."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception:
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def otomatch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "otomatch", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with sources, scenes, and a finished run, all made by commands."""
+    place = tmp_path_factory.mktemp("cli")
+    write_labelled_folder(place / "source", each=3)
+    write_bert(place / "bert")
+    (place / "tiny.toml").write_text(TINY)
+    invoke("compose", place / "source", place / "train", "--folds", "1", "--clips", 24, "--seed", 0)
+    invoke("compose", place / "source", place / "test", "--folds", "2", "--exhaustive")
+    invoke(
+        "train", "--data", place / "train", "--run", place / "run", "--config", place / "tiny.toml",
+        "--set", f"text.encoder={place / 'bert'}", "--set", "loss.epsilon=0.1",
+    )  # fmt: skip
+    return place
+
+
+def test_compose_writes_what_was_asked_for(place):
+    audio = list((place / "train" / "audio").iterdir())
+    assert len(audio) == 24
+    assert len(list((place / "test" / "audio").iterdir())) == 3 + 2 * 3 * 2
+
+
+def test_a_run_holds_its_config_log_model_and_report(place):
+    run = place / "run"
+    assert {path.name for path in run.iterdir()} == {
+        "config.toml", "log.csv", "checkpoint", "model", "report.json",
+    }  # fmt: skip
+    assert load_config(run / "config.toml").loss.epsilon == 0.1
+    assert len((run / "log.csv").read_text().splitlines()) == 1 + 2
+    assert "R@1" in (run / "model" / "README.md").read_text()
+
+
+def test_evaluate_prints_a_table_with_counts_both_directions_and_both_rankings(place):
+    out = invoke("evaluate", place / "run/model", place / "test")
+    for text in ("text to audio", "audio to text", "distance", "transductive", "R@10", "mAP@10"):
+        assert text in out
+    assert "15 clips, 75 captions" in out
+
+
+def test_evaluate_gives_json_for_scripts_with_the_ks_asked_for(place):
+    arguments = ("evaluate", place / "run/model", place / "test", "--recall", "2,3", "--map", "16")
+    report = json.loads(invoke(*arguments, "--json"))
+    assert report["clips"] == 15
+    assert list(report["text_to_audio"]["recall"]) == ["2", "3"]
+    assert list(report["transductive"]["audio_to_text"]["map"]) == ["16"]
+
+
+def test_a_model_trained_from_the_command_line_can_be_indexed_and_searched(place):
+    folder, library = place / "source", place / "library"
+    added = invoke("index", folder, "--model", place / "run/model", "--library", library)
+    assert "18 files added, 0 unchanged, 0 skipped" in added
+    again = json.loads(invoke("index", folder, "--library", library, "--json"))
+    assert again == {"added": 0, "unchanged": 18, "skipped": []}
+    hits = json.loads(invoke("search", library, "rain behind a barking dog", "-k", 3, "--json"))
+    assert len(hits) == 3
+    assert all(Path(hit["path"]).is_file() and hit["label"] for hit in hits)
+    sound = hits[1]["path"]
+    like = json.loads(invoke("search", library, "--like", sound, "-k", 1, "--json"))
+    assert like[0]["path"] == sound
+    table = invoke("search", library, "a dog barks")
+    assert "distance" in table
+    assert "rooster" in table
+
+
+def test_index_takes_a_pattern_and_reports_broken_files(place, tmp_path):
+    write_audio(tmp_path / "sounds" / "keep.wav", tone(500, 0.5))
+    write_audio(tmp_path / "sounds" / "leave.flac", tone(500, 0.5))
+    (tmp_path / "sounds" / "broken.wav").write_text("no sound")
+    arguments = ("index", tmp_path / "sounds", "--library", tmp_path / "library", "--json")
+    report = json.loads(invoke(*arguments, "--model", place / "run/model", "--glob", "*.wav"))
+    assert report["added"] == 1
+    assert "broken.wav" in report["skipped"][0]["name"]
+
+
+def test_training_again_in_the_same_folder_finds_it_finished(place):
+    log = (place / "run" / "log.csv").read_bytes()
+    out = json.loads(invoke("train", "--run", place / "run", "--json"))
+    assert out["text_to_audio"]["queries"] > 0
+    assert (place / "run" / "log.csv").read_bytes() == log
+
+
+def test_show_config_teaches_every_field_and_trains_nothing(tmp_path):
+    out = invoke("train", "--run", tmp_path / "run", "--show-config", "--set", "loss.name=ntxent")
+    assert "temperature = 0.07" in out
+    assert "epsilon" not in out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command):
+    assert "Usage" in invoke(command, "--help")
+
+
+def test_help_and_version_load_neither_torch_nor_any_optional_package():
+    code = (
+        "import sys; from typer.testing import CliRunner; from otomatch.cli import app; "
+        "CliRunner().invoke(app, ['--help']); CliRunner().invoke(app, ['train', '--help']); "
+        "heavy = {'torch', 'lancedb', 'transformers', 'accelerate', 'matplotlib'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert invoke("--version").strip() == f"otomatch {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("evaluate", "no-model", "no-data"), ("no-model", "no model folder")),
+        (("compose", "no-folder", "out"), ("no-folder",)),
+        (("compose", ".", "out", "--folds", "one"), ("--folds", "whole numbers")),
+        (("train", "--run", "run"), ("data.path", "--data")),
+        (("train", "--run", "run", "--set", "loss.epsilon=0"), ("loss.epsilon = 0", "greater")),
+        (("train", "--run", "run", "--set", "los.epsilon=1"), ("los", "unknown key", "loss")),
+        (("search", "no-library", "rain"), ("no-library", "otomatch index")),
+        (("index", "no-folder", "--library", "lib"), ("no-folder", "no such folder")),
+    ],
+)
+def test_a_mistake_is_one_message_that_names_it_and_no_traceback(arguments, words, tmp_path):
+    command = [sys.executable, "-m", "otomatch", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error:")
+    for word in words:
+        assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_query_is_needed(place):
+    done = otomatch("search", place / "library")
+    assert done.returncode == 1
+    assert "either a text or a sound" in done.stderr
