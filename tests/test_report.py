@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from otomatch.report import columns, hits_table, markdown_table, model_card, retrieval_table, rows
+from otomatch.report import (
+    columns,
+    hits_table,
+    markdown_table,
+    model_card,
+    print_skipped,
+    retrieval_table,
+    rows,
+)
 from otomatch.retrieval import DirectionReport, RetrievalReport, evaluate_scores
-from otomatch.types import Hit
+from otomatch.types import Hit, Skipped
 
 
 def direction(first: float, median: int, queries: int = 7) -> DirectionReport:
@@ -25,7 +33,7 @@ PLAIN = replace(REPORT, modality_gap=None, transductive=None)
 
 def shown(table, width: int = 120) -> str:
     """What a terminal of this width shows, without colours."""
-    out = io.StringIO()
+    out = io.io.StringIO()
     Console(file=out, width=width, color_system=None).print(table)
     return out.getvalue()
 
@@ -171,3 +179,17 @@ def test_a_model_card_without_a_plan_or_a_gap_says_so():
     card = model_card("my model", PLAIN, "x", "")
     assert "modality gap unknown." in card
     assert table_rows(card)[2:] == EXPECTED[:2]
+
+
+def test_skipped_files_are_listed_as_they_are_and_counted_beyond_the_limit():
+    console = Console(file=io.StringIO(), width=20)
+    entries = [
+        Skipped(f"[red]{i}[/red].wav", "is empty :dog: and has a long reason") for i in range(5)
+    ]
+    print_skipped(console, entries, most=2)
+    lines = console.file.getvalue().splitlines()
+    assert lines == [
+        "skipped [red]0[/red].wav: is empty :dog: and has a long reason",
+        "skipped [red]1[/red].wav: is empty :dog: and has a long reason",
+        "... and 3 more",
+    ]

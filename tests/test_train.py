@@ -269,9 +269,10 @@ def test_an_unreadable_clip_is_reported_and_does_not_stop_the_run(tiny_bert, tmp
     broken = bytearray((data / "007.flac").read_bytes())
     broken[60:] = bytes(2000)
     (data / "007.wav").write_bytes(broken)
+    (data / "009.wav").unlink()
     result = train(tiny_config(data, tiny_bert, "data.val_share=0.4"), tmp_path / "run")
     skipped = re.findall(r"skipped (\S+):", capsys.readouterr().err)
-    assert sorted(skipped) == ["003.wav", "007.wav"]
+    assert sorted(skipped) == ["003.wav", "007.wav", "009.wav"]
     assert result.epochs == 2
 
 

@@ -20,8 +20,6 @@ from otomatch.types import Skipped
 if TYPE_CHECKING:  # torch loads slowly; --help must not
     from otomatch.retrieval import RetrievalReport
 
-_SKIPPED_SHOWN = 20
-
 app = typer.Typer(
     name="otomatch",
     help="Match sounds and descriptions with optimal transport: compose, train, evaluate, search.",
@@ -283,11 +281,10 @@ def _show_report(report: "RetrievalReport", title: str, as_json: bool) -> None:
 
 
 def _list_skipped(skipped: Sequence[Skipped]) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    for entry in skipped[:_SKIPPED_SHOWN]:
-        console.print(f"[yellow]skipped[/] {escape(entry.name)}: {escape(entry.reason)}")
-    if len(skipped) > _SKIPPED_SHOWN:
-        console.print(f"[yellow]... and {len(skipped) - _SKIPPED_SHOWN} more[/]")
+    if skipped:
+        from otomatch.report import print_skipped
+
+        print_skipped(Console(stderr=True), skipped)
 
 
 def _print_json(value: object) -> None:

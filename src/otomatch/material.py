@@ -15,7 +15,7 @@ from otomatch.embed import ClipFeatures, clip_features, text_states
 from otomatch.errors import DatasetError
 from otomatch.model import AudioTextModel
 from otomatch.noise import corrupt
-from otomatch.types import Clip
+from otomatch.types import Clip, Skipped
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Material:
         states: (captions, width) outputs of a frozen text encoder; None for a trainable one.
         noise: which clips have wrong captions, and which; None without noise.
         final: what the best model is measured on in the end.
+        skipped: rows and files that could not be used, and why.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Material:
     states: Tensor | None
     noise: dict[str, Any] | None
     final: CaptionDataset
+    skipped: tuple[Skipped, ...]
 
     def text(self, rows: Tensor, device: torch.device) -> Tensor | list[str]:
         """What the model takes for captions: encoder outputs, or strings if it is trainable."""
@@ -62,18 +64,18 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     if not config.data.path:
         raise DatasetError("no data set: give its folder as data.path (--data on the command line)")
     progress = not console.quiet
-    train, val, final = _parts(config)
+    train, val, final, skipped = _parts(config)
     clips = (*train, *val)
     features = clip_features(clips, model.audio_encoder, progress=progress)
-    for entry in features.skipped:
-        console.print(f"[yellow]skipped[/] {entry.name}: {entry.reason}", highlight=False)
+    skipped += features.skipped
     usable = [row for row, length in enumerate(features.lengths) if length > 0]
     train_clips = [row for row in usable if row < len(train)]
     val_clips = [row for row in usable if row >= len(train)]
     if len(train_clips) < 2 or not val_clips:
         raise DatasetError(
             f"{config.data.path}: {len(train_clips)} training and {len(val_clips)} validation "
-            f"clips are usable, expected at least 2 and 1; {len(features.skipped)} were skipped"
+            f"clips are usable, expected at least 2 and 1; {len(skipped)} were skipped"
+            + (f", the first: {skipped[0].name}: {skipped[0].reason}" if skipped else "")
         )
     captions = [caption for clip in clips for caption in clip.captions]
     ends = np.cumsum([len(clip.captions) for clip in clips]).tolist()
@@ -92,24 +94,30 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
         states,
         noise,
         final,
+        skipped,
     )
 
 
-def _parts(config: Config) -> tuple[tuple[Clip, ...], tuple[Clip, ...], CaptionDataset]:
-    """Training clips, validation clips, and the data set for the final report."""
+def _parts(
+    config: Config,
+) -> tuple[tuple[Clip, ...], tuple[Clip, ...], CaptionDataset, tuple[Skipped, ...]]:
+    """Training clips, validation clips, the data set for the final report, and what is missing."""
     dataset = open_dataset(config.data.path)
+    skipped = dataset.skipped
     clips = [clip for clip in dataset.clips if clip.captions]
     train = [clip for clip in clips if clip.split in (None, "train")]
+    val = [clip for clip in clips if clip.split == "val"]
     if config.data.val:
-        val = [clip for clip in open_dataset(config.data.val).clips if clip.captions]
-    else:
-        val = [clip for clip in clips if clip.split == "val"]
+        apart = open_dataset(config.data.val)
+        val, skipped = [clip for clip in apart.clips if clip.captions], skipped + apart.skipped
     if not val:
         train, val = _hold_out(train, config.data.val_share, config.run.seed)
     if "test" in dataset.splits:
-        return tuple(train), tuple(val), dataset.select("test")
-    held_out = replace(dataset, name=f"the validation clips of {dataset.name}", clips=tuple(val))
-    return tuple(train), tuple(val), held_out
+        return tuple(train), tuple(val), dataset.select("test"), skipped
+    held_out = replace(
+        dataset, name=f"the validation clips of {dataset.name}", clips=tuple(val), skipped=()
+    )
+    return tuple(train), tuple(val), held_out, skipped
 
 
 def _hold_out(clips: list[Clip], share: float, seed: int) -> tuple[list[Clip], list[Clip]]:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from otomatch.retrieval import DirectionReport, RetrievalReport
-from otomatch.types import Hit
+from otomatch.types import Hit, Skipped
 
 DIRECTIONS = (("text to audio", "text_to_audio"), ("audio to text", "audio_to_text"))
 
@@ -56,6 +57,15 @@ def hits_table(hits: Sequence[Hit], query: str) -> Table:
         label = Text(hit.label or hit.caption or "")
         table.add_row(str(place), f"{hit.distance:.3f}", span, Text(hit.path), label)
     return table
+
+
+def print_skipped(console: Console, skipped: Sequence[Skipped], most: int = 20) -> None:
+    """List what could not be used and why, ``most`` lines at most."""
+    for entry in skipped[:most]:
+        line = Text.assemble(("skipped ", "yellow"), f"{entry.name}: {entry.reason}")
+        console.print(line, soft_wrap=True)
+    if len(skipped) > most:
+        console.print(Text(f"... and {len(skipped) - most} more", "yellow"))
 
 
 def markdown_table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:

@@ -31,7 +31,7 @@ from otomatch.losses import MatchingLoss, NTXentLoss, TripletLoss
 from otomatch.material import prepare
 from otomatch.model import AudioTextModel
 from otomatch.optim import parameter_groups, precision, schedule
-from otomatch.report import model_card
+from otomatch.report import model_card, print_skipped
 from otomatch.retrieval import RetrievalReport
 
 LOSSES: dict[str, type[nn.Module]] = {
@@ -108,6 +108,7 @@ class _Trainer:
         torch.manual_seed(config.run.seed)
         self.model = build_model(config)
         self.material = prepare(config, self.model, console)
+        print_skipped(console, self.material.skipped)
         journal.claim_folder(run, config, self.material.noise)
         self.collator = self._collator()
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optim))
