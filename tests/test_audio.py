@@ -121,7 +121,7 @@ def test_a_container_without_av_names_the_command_that_installs_it(tmp_path, mon
     monkeypatch.setitem(sys.modules, "av", None)
     path = tmp_path / "voice.m4a"
     path.write_bytes(b"\0\0\0\x20ftypM4A ")
-    with pytest.raises(AudioError, match=r"voice\.m4a.*pip install 'otomatch\[codecs\]'"):
+    with pytest.raises(AudioError, match=r"voice\.m4a.*pip install av"):
         decode(path)
 
 

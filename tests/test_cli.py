@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sounds import tone, write_audio, write_labelled_folder
+from sounds import tone, write_audio, write_csv, write_labelled_folder
 from tiny import write_bert
 from typer.testing import CliRunner
 
@@ -68,7 +68,7 @@ def test_compose_writes_what_was_asked_for(place):
 def test_a_run_holds_its_config_log_model_and_report(place):
     run = place / "run"
     assert {path.name for path in run.iterdir()} == {
-        "config.toml", "log.csv", "checkpoint", "model", "report.json",
+        "config.toml", "data.sha256", "log.csv", "checkpoint", "model", "report.json",
     }  # fmt: skip
     assert load_config(run / "config.toml").loss.epsilon == 0.1
     assert len((run / "log.csv").read_text().splitlines()) == 1 + 2
@@ -151,9 +151,10 @@ def test_help_and_version_load_neither_torch_nor_any_optional_package():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("evaluate", "no-model", "no-data"), ("no-model", "no model folder")),
+        (("evaluate", "no-model", "no-data"), ("no-data", "no folder")),
         (("compose", "no-folder", "out"), ("no-folder",)),
         (("compose", ".", "out", "--folds", "one"), ("--folds", "whole numbers")),
+        (("compose", ".", "out", "--exhaustive", "--clips", "3"), ("--exhaustive", "--clips")),
         (("train", "--run", "run"), ("data.path", "--data")),
         (("train", "--run", "run", "--set", "loss.epsilon=0"), ("loss.epsilon = 0", "greater")),
         (("train", "--run", "run", "--set", "los.epsilon=1"), ("los", "unknown key", "loss")),
@@ -176,3 +177,28 @@ def test_a_query_is_needed(place):
     done = otomatch("search", place / "library")
     assert done.returncode == 1
     assert "either a text or a sound" in done.stderr
+
+
+def test_another_loss_in_the_folder_of_a_run_is_refused_as_another_run(place):
+    done = otomatch("train", "--run", place / "run", "--set", "loss.name=ntxent")
+    assert done.returncode == 1
+    assert "another configuration" in done.stderr
+
+
+def test_evaluate_takes_the_test_split_unless_told_otherwise(place, tmp_path):
+    for i in range(6):
+        write_audio(tmp_path / "data" / f"{i}.wav", tone(200.0 * (i + 1), 0.5))
+    rows = [[f"{i}.wav", "a deep hum", "train" if i < 4 else "test"] for i in range(6)]
+    write_csv(tmp_path / "data" / "captions.csv", [["file_name", "caption", "split"], *rows])
+    arguments = ("evaluate", place / "run/model", tmp_path / "data", "--json")
+    assert json.loads(invoke(*arguments))["clips"] == 2
+    assert json.loads(invoke(*arguments, "--split", "train"))["clips"] == 4
+
+
+def test_a_relative_data_folder_is_stored_so_that_the_run_resumes_from_anywhere(tmp_path):
+    (tmp_path / "my.toml").write_text('[data]\npath = "sounds"\n')
+    command = [sys.executable, "-m", "otomatch", "train", "--run", "r", "--config", "my.toml"]
+    done = subprocess.run(
+        [*command, "--show-config"], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert f'path = "{tmp_path / "sounds"}"' in done.stdout

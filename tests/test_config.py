@@ -317,7 +317,7 @@ def test_a_wrong_value_is_refused_with_its_field_and_what_is_allowed(override, m
          "batch, epochs, warmup, clip_norm"),
         ("train.lr=1", f"train = {{'lr': 1}}: unknown key; known here: {SECTIONS}"),
         ("loss.temperature=1", "loss.temperature = 1: unknown key; known here: name, epsilon, "
-         "mass, target, scale, gradient"),
+         "mass, target, scale, tolerance, max_iterations, gradient"),
         ("ground.rank=8", "ground.rank = 8: unknown key; known here: name"),
     ],
 )  # fmt: skip

@@ -357,3 +357,11 @@ def test_the_gradient_of_a_training_step_does_not_see_the_padding():
         gradients.append([p.grad for p in encoder.parameters()])
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_a_setting_out_of_range_and_a_checkpoint_that_is_not_taken_are_clear_errors():
+    with pytest.raises(InvalidInputError, match="small"):
+        audio_encoder("small", dropout=2)
+    with pytest.raises(InvalidInputError, match="checkpoint"):
+        audio_encoder("small", checkpoint="weights.pth")
+    assert audio_encoder("small", checkpoint=None).width == 512

@@ -232,3 +232,41 @@ def test_vectors_are_stored_whitened(library, sounds, model):
     torch.testing.assert_close(
         torch.tensor(table["vector"][row].as_py()), expected, atol=1e-5, rtol=0
     )
+
+
+def test_folders_that_overlap_store_each_file_once(tmp_path, model_folder, sounds):
+    library = SoundLibrary.create(tmp_path / "library", model_folder)
+    report = library.add([*find_sounds(sounds), *find_sounds(sounds / "deep")])
+    assert (report.added, len(library)) == (5, 5)
+
+
+def test_files_of_one_name_in_two_folders_keep_their_own_labels(tmp_path):
+    for folder in ("a", "b"):
+        write_audio(tmp_path / folder / "1.wav")
+    header = ["file_name", "caption", "label"]
+    rows = [["a/1.wav", "a dog barks", "dog"], ["b/1.wav", "a cat mews", "cat"]]
+    write_csv(tmp_path / "captions.csv", [header, *rows])
+    assert [file.label for file in find_sounds(tmp_path)] == ["dog", "cat"]
+
+
+def test_creating_goes_on_after_it_was_interrupted(tmp_path, model_folder):
+    shutil.copytree(model_folder, tmp_path / "library" / "model")
+    (tmp_path / "library" / "model" / "model.safetensors").write_bytes(b"half")
+    assert len(open_or_create(tmp_path / "library", model_folder)) == 0
+    assert SoundLibrary.open(tmp_path / "library").search("rain") == []
+
+
+def test_a_folder_of_something_else_is_no_place_for_a_library(tmp_path, model_folder):
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "thesis.txt").write_text("years of work")
+    with pytest.raises(LibraryError, match="something else"):
+        SoundLibrary.create(tmp_path / "library", model_folder)
+    assert (tmp_path / "library" / "thesis.txt").is_file()
+
+
+def test_a_library_by_its_uri_is_made_and_opened(tmp_path, model_folder, sounds):
+    uri = (tmp_path / "library").as_uri()
+    with pytest.raises(LibraryError, match="no library"):
+        SoundLibrary.open(uri)
+    open_or_create(uri, model_folder).add(find_sounds(sounds))
+    assert len(SoundLibrary.open(uri).search("a deep hum", k=3)) == 3

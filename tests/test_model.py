@@ -441,3 +441,14 @@ def test_weights_that_do_not_fit_are_named(change, saved, tmp_path):
     save_file(state, path)
     with pytest.raises(ModelError, match=r"does not fit config.json.*audio_head\.[09]\.bias"):
         AudioTextModel.from_pretrained(tmp_path / "copy")
+
+
+def test_a_single_pair_instead_of_a_list_is_refused_with_what_to_do(model):
+    with pytest.raises(InvalidInputError, match="into one"):
+        model.embed_audio((np.zeros(3200, np.float32), 32000))
+
+
+@pytest.mark.parametrize("rate", ["32000", 0, -1, None])
+def test_a_rate_that_is_no_positive_number_is_refused(model, rate):
+    with pytest.raises(InvalidInputError, match="sample rate"):
+        model.embed_audio([(np.zeros(3200, np.float32), rate)])

@@ -33,7 +33,7 @@ PLAIN = replace(REPORT, modality_gap=None, transductive=None)
 
 def shown(table, width: int = 120) -> str:
     """What a terminal of this width shows, without colours."""
-    out = io.io.StringIO()
+    out = io.StringIO()
     Console(file=out, width=width, color_system=None).print(table)
     return out.getvalue()
 

@@ -121,6 +121,7 @@ def test_the_run_folder_holds_what_is_documented(tones, tiny_bert, tmp_path):
     names = {path.name for path in result.folder.iterdir()}
     assert names == {
         "config.toml",
+        "data.sha256",
         "log.csv",
         "noise.json",
         "checkpoint",
@@ -252,13 +253,31 @@ def test_noise_exchanges_training_captions_only_and_is_recorded(kind, tones, tin
     assert sorted(i for c in material.train_clips for i in noisy[c]) == sorted(
         i for c in material.train_clips for i in own[c]
     )
+    assert sum(len(clip["wrong"]) for clip in record["clips"].values()) == 24
     moved = sum(a != b for c in wrong for a, b in zip(own[c], noisy[c], strict=True))
     assert moved == 24  # of the 48 captions of 24 clips
     if kind == "clip":
         assert len(wrong) == 12
     assert [own[clip] for clip in material.val_clips] == [noisy[c] for c in material.val_clips]
-    recorded = sorted(tuple(texts) for texts in record["clips"].values())
+    recorded = sorted(tuple(clip["captions"]) for clip in record["clips"].values())
     assert recorded == sorted(tuple(material.captions[i] for i in noisy[c]) for c in wrong)
+
+
+def test_a_run_does_not_go_on_with_data_that_have_changed(tiny_bert, tmp_path):
+    data = write_tones(tmp_path / "data", clips=12)
+    config = tiny_config(data, tiny_bert, "optim.epochs=1")
+    train(config, tmp_path / "run", progress=False)
+    table = data / "captions.csv"
+    table.write_text(table.read_text().replace("tone", "whistle"))
+    with pytest.raises(RunError, match="have changed"):
+        train(config, tmp_path / "run", progress=False)
+
+
+def test_splits_of_other_names_are_refused_with_the_names_that_are_known(tiny_bert, tmp_path):
+    data = write_tones(tmp_path / "data", clips=12, splits=("development", "test"))
+    with pytest.raises(DatasetError, match=r"splits development.*expected train, val, test"):
+        train(tiny_config(data, tiny_bert), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unreadable_clip_is_reported_and_does_not_stop_the_run(tiny_bert, tmp_path, capsys):

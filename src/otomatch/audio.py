@@ -80,8 +80,9 @@ def load(
 
 def resample(waveform: Waveform, rate: int, target: int) -> Waveform:
     """Resample a waveform (samples,) from ``rate`` to ``target`` Hz (soxr, high quality)."""
-    if rate <= 0 or target <= 0:
-        raise InvalidInputError(f"sample rates must be positive, got {rate} and {target} Hz")
+    for hertz in (rate, target):
+        if not isinstance(hertz, int | float | np.number) or not 0 < hertz < np.inf:
+            raise InvalidInputError(f"a sample rate must be a positive number of Hz, got {hertz!r}")
     if rate == target:
         return waveform
     return np.asarray(soxr.resample(waveform, rate, target, quality="HQ"), dtype=np.float32)
@@ -152,8 +153,7 @@ def _decode_container(path: Path, start: float | None, end: float | None) -> tup
         import av
     except ImportError as error:
         raise AudioError(
-            f"{path}: {path.suffix} files need an extra decoder; "
-            "install it with: pip install 'otomatch[codecs]'"
+            f"{path}: {path.suffix} files need an extra decoder; install it with: pip install av"
         ) from error
     try:
         with av.open(str(path)) as container:

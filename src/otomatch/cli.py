@@ -80,7 +80,9 @@ def compose(
     split: Annotated[
         Split | None, typer.Option(help="Half of the rendered sounds (midi). Default: train.")
     ] = None,
-    clips: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 3000,
+    clips: Annotated[
+        int | None, typer.Option(min=1, help="Number of scenes. Default: 3000.")
+    ] = None,
     exhaustive: Annotated[
         bool,
         typer.Option("--exhaustive", help="Every combination of classes once, not --clips scenes."),
@@ -96,11 +98,13 @@ def compose(
     """
     from otomatch.datasets.scenes import compose as compose_scenes
 
+    if exhaustive and clips is not None:
+        raise ConfigError("--exhaustive makes every combination once; leave --clips out")
     with _counting("Composing") as advance:
         dataset = compose_scenes(
             source,
             out,
-            clips=clips,
+            clips=3000 if clips is None else clips,
             exhaustive=exhaustive,
             seconds=seconds,
             seed=seed,
@@ -144,15 +148,16 @@ def train(
     """
     from otomatch.config import dump_toml, load_config
 
-    overrides = list(assignments or [])
-    for field, folder in (("path", data), ("val", val)):
-        if folder is not None:
-            overrides.append(
-                f"data.{field}={json.dumps(str(folder.resolve()), ensure_ascii=False)}"
-            )
     if config is None and (run / "config.toml").is_file():
         config = run / "config.toml"
+    overrides = list(assignments or [])
+    given = (("path", data), ("val", val))
+    overrides += [_path(field, place) for field, place in given if place is not None]
     settings = load_config(config, overrides)
+    # A run must be resumable from any folder.
+    places = {"path": settings.data.path, "val": settings.data.val}
+    resolved = [_path(field, place) for field, place in places.items() if place]
+    settings = load_config(config, overrides + resolved)
     if show_config:
         typer.echo(dump_toml(settings))
         return
@@ -169,7 +174,9 @@ def train(
 def evaluate(
     model: Annotated[str, typer.Argument(help="Folder of a model, or its name on the hub.")],
     data: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    split: Annotated[str | None, typer.Option(help="Use this split only.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Use this split only. Default: test, if there is one.")
+    ] = None,
     recall: Annotated[str, typer.Option(help="Values of k for recall@k.")] = "1,5,10",
     precision: Annotated[str, typer.Option("--map", help="Values of k for mAP@k.")] = "10",
     as_json: AsJson = False,
@@ -185,21 +192,25 @@ def evaluate(
     from otomatch.evaluate import evaluate as measure
     from otomatch.model import AudioTextModel
 
+    dataset = open_dataset(data)
+    split = split or ("test" if "test" in dataset.splits else None)
     report = measure(
-        AudioTextModel.from_pretrained(model),
-        open_dataset(data, split=split),
+        AudioTextModel.from_pretrained(model, _device()),
+        dataset.select(split) if split else dataset,
         ks=_integers("--recall", recall),
         map_ks=_integers("--map", precision),
         progress=True,
     )
     _list_skipped(report.skipped)
-    _show_report(report, f"{model} on {report.dataset}", as_json)
+    _show_report(report, f"{model} on {report.dataset}{f', {split}' if split else ''}", as_json)
 
 
 @app.command()
 def index(
     folders: Annotated[list[Path], typer.Argument(help="Folders of sound files.")],
-    library: Annotated[Path, typer.Option(help="Folder of the library; made if need be.")],
+    library: Annotated[
+        str, typer.Option(help="Folder (or LanceDB URI) of the library; made if need be.")
+    ],
     model: Annotated[
         str | None, typer.Option(help="Folder or name of the model; needed for a new library.")
     ] = None,
@@ -216,7 +227,7 @@ def index(
     from otomatch.library import find_sounds, open_or_create
 
     sounds = [sound for folder in folders for sound in find_sounds(folder, pattern)]
-    opened = open_or_create(library, model)
+    opened = open_or_create(library, model, _device())
     report = opened.add(sounds, progress=True)
     if as_json:
         skipped = [{"name": entry.name, "reason": entry.reason} for entry in report.skipped]
@@ -231,7 +242,7 @@ def index(
 
 @app.command()
 def search(
-    library: Annotated[Path, typer.Argument(help="Folder of the library.")],
+    library: Annotated[str, typer.Argument(help="Folder (or LanceDB URI) of the library.")],
     text: Annotated[str | None, typer.Argument(help="What the sound is like.")] = None,
     like: Annotated[
         Path | None, typer.Option(help="Search by a sound file instead of a text.")
@@ -245,7 +256,7 @@ def search(
     """
     from otomatch.library import SoundLibrary
 
-    hits = SoundLibrary.open(library).search(text, audio=like, k=k)
+    hits = SoundLibrary.open(library, device=_device()).search(text, audio=like, k=k)
     if as_json:
         _print_json([hit.to_dict() for hit in hits])
     else:
@@ -262,6 +273,17 @@ def demo(
     from otomatch.demo import run_demo
 
     run_demo(folder, Console())
+
+
+def _path(field: str, place: Path | str) -> str:
+    text = json.dumps(str(Path(place).resolve()), ensure_ascii=False)
+    return f"data.{field}={text}"
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _integers(option: str, text: str) -> list[int]:

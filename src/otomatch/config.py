@@ -106,6 +106,10 @@ class MatchingConfig(_Section):
     """The paper's, or one of the plan's mass that drops the pairs of highest cost."""
     scale: Literal["max"] | Positive = "max"
     """What distances are divided by: the batch's largest, or a number."""
+    tolerance: Positive = 1e-8
+    """Mass by which the plan may miss its constraints."""
+    max_iterations: Count = 1000
+    """Limit on the solver's updates in a step."""
     gradient: Literal["implicit", "unrolled"] = "implicit"
     """Of the plan: at the optimum, or through the iterations."""
 
@@ -225,6 +229,8 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: is not valid TOML: {error}") from error
+    for section in _DEFAULT_KIND:
+        _forget_other_kind(tree, section, overrides)
     for override in overrides:
         _apply(tree, override)
     try:
@@ -260,6 +266,17 @@ def _toml_value(value: Any) -> str:
 
 def _toml_key(key: str) -> str:
     return key if re.fullmatch("[A-Za-z0-9_-]+", key) else _toml_value(key)
+
+
+def _forget_other_kind(tree: dict[str, Any], section: str, overrides: Sequence[str]) -> None:
+    """Drop a file's fields for one kind of loss or metric where an override names another."""
+    own = tree.get(section)
+    pairs = [override.partition("=") for override in overrides]
+    named = [kind for key, _, kind in pairs if key.strip() == f"{section}.name"]
+    if not named or not isinstance(own, dict):
+        return
+    if named[-1].strip().strip("\"'") != own.get("name", _DEFAULT_KIND[section]):
+        tree[section] = {}
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

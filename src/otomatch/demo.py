@@ -1,7 +1,9 @@
 """The demonstration: rendered sounds, a trained model, its table, a library that is searched."""
 
 import json
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,8 +29,19 @@ QUERIES = (
 )
 
 
-def run_demo(folder: Path, console: Console) -> None:
+def run_demo(
+    folder: Path,
+    console: Console,
+    clips: tuple[int, int] = (TRAIN_CLIPS, TEST_CLIPS),
+    overrides: Sequence[str] = (),
+) -> None:
     """Compose, train, evaluate, index and search below ``folder``; what is there is reused.
+
+    Args:
+        folder: where everything goes.
+        console: where tables are printed.
+        clips: number of training and of test scenes.
+        overrides: of the configuration, see `load_config`.
 
     Raises:
         MissingDependencyError: the packages that render sounds are not installed.
@@ -36,9 +49,9 @@ def run_demo(folder: Path, console: Console) -> None:
     """
     started = time.monotonic()
     console.rule("1. Render captioned scenes")
-    test = _render(folder, console)
+    test = _render(folder, clips, console)
     console.rule("2. Train with optimal transport")
-    result = train(demo_config(folder / "train"), folder / "run", progress=True)
+    result = train(_config(folder / "train", overrides), folder / "run")
     console.rule("3. Evaluate on scenes whose pitches, rhythms and pairings are new")
     report = evaluate(AudioTextModel.from_pretrained(result.model), test, progress=True)
     console.print(retrieval_table(report, "rendered test scenes", chance=True))
@@ -49,16 +62,14 @@ def run_demo(folder: Path, console: Console) -> None:
     console.print(_next_steps(folder, time.monotonic() - started), soft_wrap=True, highlight=False)
 
 
-def demo_config(data: Path) -> Config:
-    """How the demonstration trains."""
-    return load_config(
-        overrides=[f"data.path={json.dumps(str(data.resolve()), ensure_ascii=False)}"]
-    )
+def _config(data: Path, overrides: Sequence[str]) -> Config:
+    place = json.dumps(str(data.resolve()), ensure_ascii=False)
+    return load_config(overrides=[f"data.path={place}", *overrides])
 
 
-def _render(folder: Path, console: Console) -> CaptionDataset:
+def _render(folder: Path, sizes: tuple[int, int], console: Console) -> CaptionDataset:
     """Both halves of the rendered scenes; returns the test half."""
-    for split, clips in (("train", TRAIN_CLIPS), ("test", TEST_CLIPS)):
+    for split, clips in zip(("train", "test"), sizes, strict=True):
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(f"Composing {clips} {split} scenes", total=clips)
             dataset = compose(
@@ -84,11 +95,14 @@ def _search(library: SoundLibrary, console: Console) -> None:
 
 
 def _next_steps(folder: Path, seconds: float) -> str:
+    command = Path(sys.argv[0])
+    if command.is_relative_to(Path.cwd()):
+        command = command.relative_to(Path.cwd())
     return f"""
 Done in {seconds:.0f} s; everything is in {folder}/. What to type next:
 
-  otomatch search {folder}/library "applause after a gunshot"
-  otomatch index ~/my-sounds --model {folder}/run/model --library my-library
-  otomatch compose midi scenes --clips 3000 && otomatch train --data scenes --run my-run
-  otomatch train --show-config --run my-run
+  {command} search {folder}/library "applause after a gunshot"
+  {command} index ~/my-sounds --model {folder}/run/model --library my-library
+  {command} compose midi scenes --clips 3000 && {command} train --data scenes --run my-run
+  {command} train --show-config --run my-run
 """

@@ -16,7 +16,7 @@ from otomatch.errors import RunError
 from otomatch.retrieval import RetrievalReport
 
 Show = Callable[[int, int, Mapping[str, float]], None]
-_CONFIG, _NOISE = "config.toml", "noise.json"
+_CONFIG, _NOISE, _DATA = "config.toml", "noise.json", "data.sha256"
 
 
 def check_folder(run: Path, config: Config) -> None:
@@ -36,11 +36,21 @@ def check_folder(run: Path, config: Config) -> None:
         raise RunError(f"{run} is not empty and holds no run; choose another folder")
 
 
-def claim_folder(run: Path, config: Config, noise: dict[str, Any] | None) -> None:
-    """Write what a run is: which captions were exchanged, and then its configuration."""
+def claim_folder(run: Path, config: Config, fingerprint: str, noise: dict[str, Any] | None) -> None:
+    """Write what a run is: its data, which captions were exchanged, and then its configuration.
+
+    Raises:
+        RunError: the run was begun on other data.
+    """
     if (run / _CONFIG).is_file():
+        if (run / _DATA).read_text(encoding="utf-8").strip() != fingerprint:
+            raise RunError(
+                f"the data in {config.data.path} have changed since {run} was begun (captions, or "
+                "sizes or times of files); put them back, or begin another run"
+            )
         return
     run.mkdir(parents=True, exist_ok=True)
+    _replace(run / _DATA, fingerprint + "\n")
     if noise is not None:
         _replace(run / _NOISE, json.dumps(noise, indent=2, ensure_ascii=False) + "\n")
     _replace(run / _CONFIG, dump_toml(config))
@@ -104,7 +114,7 @@ def _describe(values: Mapping[str, float]) -> str:
 
 
 def _left_by_a_kill(entry: Path) -> bool:
-    return entry.suffix == ".partial" or entry.name == _NOISE
+    return entry.suffix == ".partial" or entry.name in (_NOISE, _DATA)
 
 
 def _replace(path: Path, text: str) -> None:

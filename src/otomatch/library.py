@@ -35,6 +35,7 @@ from otomatch.types import Hit, Skipped
 
 _TABLE = "sounds"
 _METADATA = b"otomatch"
+_MODEL = "model"
 _CHUNK = 32
 _COLUMNS = ("path", "start", "end", "label", "caption")
 
@@ -92,49 +93,59 @@ def find_sounds(folder: str | Path, pattern: str = "*") -> list[SoundFile]:
             f"(known endings: {' '.join(sorted(AUDIO_SUFFIXES))})"
         )
     captions, labels = _described(folder)
-    return [SoundFile(p, labels.get(p.name), captions.get(p)) for p in paths]
+    return [SoundFile(p, labels.get(p), captions.get(p)) for p in dict.fromkeys(paths)]
 
 
-def _described(folder: Path) -> tuple[dict[Path, str], dict[str, str]]:
-    """What the folder's own tables know: captions by path, labels by file name."""
+def _described(folder: Path) -> tuple[dict[Path, str], dict[Path, str]]:
+    """What the folder's own tables know: captions and labels by path."""
     if (folder / CAPTIONS_TABLE).is_file():
         clips = open_dataset(folder).clips
         captions = {clip.path.resolve(): clip.captions[0] for clip in clips if clip.captions}
-        return captions, {clip.path.name: clip.label for clip in clips if clip.label}
+        return captions, {clip.path.resolve(): clip.label for clip in clips if clip.label}
     if any((folder / table).is_file() for table in LABEL_TABLES):
-        return {}, {sound.name: sound.label for sound in recordings(folder)}
+        names = {sound.name: sound.label for sound in recordings(folder)}
+        places = [place for base in (folder, folder / "audio") for place in base.glob("*")]
+        return {}, {p.resolve(): names[p.name] for p in places if p.name in names}
     return {}, {}
 
 
 class SoundLibrary:
     """Sounds that can be searched by a description or by a sound; see `create` and `open`."""
 
-    def __init__(self, uri: str, table: Any) -> None:
-        self.uri, self._table = uri, table
+    def __init__(self, uri: str, table: Any, device: str = "cpu") -> None:
+        self.uri, self._table, self._device = uri, table, device
         metadata = (table.schema.metadata or {}).get(_METADATA)
         if metadata is None:
             raise LibraryError(f"{uri}: holds a table that otomatch did not make")
         self._about: dict[str, str] = json.loads(metadata)
 
     @classmethod
-    def create(cls, uri: str | Path, model: str | Path) -> "SoundLibrary":
+    def create(cls, uri: str | Path, model: str | Path, device: str = "cpu") -> "SoundLibrary":
         """Make an empty library for a model.
 
         Args:
             uri: a folder, absent or empty, or another place that LanceDB can write.
             model: folder or name of the model; a local library keeps a copy.
+            device: where the model computes.
 
         Raises:
             LibraryError: there is a library already, or the folder holds something else.
             ModelError: there is no such model.
         """
-        loaded = AudioTextModel.from_pretrained(model)
-        folder = _local(uri)
-        if folder is not None and folder.exists() and any(folder.iterdir()):
+        loaded = AudioTextModel.from_pretrained(model, device)
+        folder, source = _local(uri), Path(model)
+        if _exists(uri):
             raise LibraryError(f"{uri} exists already; open it, or choose another folder")
-        if folder is not None and Path(model).is_dir():
-            shutil.copytree(model, folder / "model")
-            model = "model"
+        if folder is not None and folder.exists():
+            # The table comes last: a model alone is what an interrupted call leaves.
+            if any(entry.name != _MODEL for entry in folder.iterdir()):
+                raise LibraryError(f"{uri} holds something else; choose another folder")
+            shutil.rmtree(folder / _MODEL, ignore_errors=True)
+        if folder is not None and source.is_dir():
+            shutil.copytree(source, folder / _MODEL)
+            model = _MODEL
+        elif source.is_dir():
+            model = source.resolve()
         about = {"fingerprint": loaded.fingerprint, "model": str(model)}
         size = loaded.whiten(torch.zeros(1, loaded.settings["dim"])).shape[1]
         schema = _schema(size).with_metadata({_METADATA: json.dumps(about).encode()})
@@ -143,23 +154,25 @@ class SoundLibrary:
         return library
 
     @classmethod
-    def open(cls, uri: str | Path, model: AudioTextModel | None = None) -> "SoundLibrary":
+    def open(
+        cls, uri: str | Path, model: AudioTextModel | None = None, device: str = "cpu"
+    ) -> "SoundLibrary":
         """Open a library that exists.
 
         Args:
             uri: where it is.
             model: the model to query with, instead of the library's own copy.
+            device: where the library's own copy computes.
 
         Raises:
             LibraryError: there is no library, or it was made with another model.
         """
-        folder = _local(uri)
-        if folder is not None and not (folder / f"{_TABLE}.lance").is_dir():
+        if not _exists(uri):
             raise LibraryError(
                 f"{uri}: no library; make one with: otomatch index FOLDER --model MODEL "
                 f"--library {uri}"
             )
-        library = cls(str(uri), _connect(uri).open_table(_TABLE))
+        library = cls(str(uri), _connect(uri).open_table(_TABLE), device)
         if model is not None:
             library._check(model)
             library.__dict__["model"] = model
@@ -169,8 +182,8 @@ class SoundLibrary:
     def model(self) -> AudioTextModel:
         """The model that the library was made with, loaded on first use."""
         folder, name = _local(self.uri), self._about["model"]
-        own = folder is not None and name == "model"
-        model = AudioTextModel.from_pretrained(folder / name if own and folder else name)
+        place = folder / name if folder is not None and name == _MODEL else name
+        model = AudioTextModel.from_pretrained(place, self._device)
         self._check(model)
         return model
 
@@ -188,7 +201,8 @@ class SoundLibrary:
             sounds: files, or `SoundFile` values with what is known of them.
             progress: show a progress bar.
         """
-        wanted = [s if isinstance(s, SoundFile) else SoundFile(Path(s).resolve()) for s in sounds]
+        files = (s if isinstance(s, SoundFile) else SoundFile(Path(s).resolve()) for s in sounds)
+        wanted = list({file.path: file for file in files}.values())  # folders may overlap
         known = self._stamps()
         fresh = [s for s in wanted if known.get(str(s.path)) != _stamp(s.path)]
         skipped: list[Skipped] = []
@@ -278,6 +292,7 @@ class SoundLibrary:
                 "stamp": _stamp(sound.path),
                 "start": window.start,
                 "end": window.end,
+                "duration": window.end - window.start,
                 "label": sound.label,
                 "caption": sound.caption,
                 "vector": vector,
@@ -292,21 +307,30 @@ class SoundLibrary:
             self._table.delete(f"path = {_quoted(path)} AND stamp != {_quoted(stamp)}")
 
 
-def open_or_create(uri: str | Path, model: str | Path | None) -> SoundLibrary:
+def open_or_create(uri: str | Path, model: str | Path | None, device: str = "cpu") -> SoundLibrary:
     """Open a library, checking that it was made with the model given, or make it.
 
     Raises:
         LibraryError: there is no library and no model is given, or it belongs to another model.
         ModelError: there is no such model.
     """
-    folder = _local(uri)
-    exists = folder is None or (folder / f"{_TABLE}.lance").is_dir()
-    if exists:
-        loaded = None if model is None else AudioTextModel.from_pretrained(model)
-        return SoundLibrary.open(uri, loaded)
+    if _exists(uri):
+        loaded = None if model is None else AudioTextModel.from_pretrained(model, device)
+        return SoundLibrary.open(uri, loaded, device)
     if model is None:
         raise LibraryError(f"{uri}: no library yet; give the model to make it with (--model)")
-    return SoundLibrary.create(uri, model)
+    return SoundLibrary.create(uri, model, device)
+
+
+def _exists(uri: str | Path) -> bool:
+    folder = _local(uri)
+    if folder is not None:
+        return (folder / f"{_TABLE}.lance").is_dir()
+    try:
+        _connect(uri).open_table(_TABLE)
+    except ValueError:  # what LanceDB raises for a table that is not there
+        return False
+    return True
 
 
 def _connect(uri: str | Path) -> Any:
@@ -322,6 +346,7 @@ def _schema(size: int) -> pa.Schema:
             pa.field("stamp", pa.string(), nullable=False),
             pa.field("start", pa.float64(), nullable=False),
             pa.field("end", pa.float64(), nullable=False),
+            pa.field("duration", pa.float64(), nullable=False),
             pa.field("label", pa.string()),
             pa.field("caption", pa.string()),
             pa.field("vector", pa.list_(pa.float32(), size), nullable=False),

@@ -34,6 +34,7 @@ class Material:
         noise: which clips have wrong captions, and which; None without noise.
         final: what the best model is measured on in the end.
         skipped: rows and files that could not be used, and why.
+        fingerprint: changes when the data do.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Material:
     noise: dict[str, Any] | None
     final: CaptionDataset
     skipped: tuple[Skipped, ...]
+    fingerprint: str
 
     def text(self, rows: Tensor, device: torch.device) -> Tensor | list[str]:
         """What the model takes for captions: encoder outputs, or strings if it is trainable."""
@@ -64,7 +66,7 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     if not config.data.path:
         raise DatasetError("no data set: give its folder as data.path (--data on the command line)")
     progress = not console.quiet
-    train, val, final, skipped = _parts(config)
+    train, val, final, skipped, fingerprint = _parts(config)
     clips = (*train, *val)
     features = clip_features(clips, model.audio_encoder, progress=progress)
     skipped += features.skipped
@@ -95,29 +97,37 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
         noise,
         final,
         skipped,
+        fingerprint,
     )
 
 
 def _parts(
     config: Config,
-) -> tuple[tuple[Clip, ...], tuple[Clip, ...], CaptionDataset, tuple[Skipped, ...]]:
-    """Training clips, validation clips, the data set for the final report, and what is missing."""
+) -> tuple[tuple[Clip, ...], tuple[Clip, ...], CaptionDataset, tuple[Skipped, ...], str]:
+    """Training clips, validation clips, the final data set, what is missing, and a fingerprint."""
     dataset = open_dataset(config.data.path)
-    skipped = dataset.skipped
+    skipped, fingerprint = dataset.skipped, dataset.fingerprint
+    unknown = sorted(set(dataset.splits) - {"train", "val", "test"})
+    if unknown:
+        raise DatasetError(
+            f"{dataset.name}: has the splits {', '.join(unknown)} in captions.csv; "
+            "expected train, val, test or blank"
+        )
     clips = [clip for clip in dataset.clips if clip.captions]
     train = [clip for clip in clips if clip.split in (None, "train")]
     val = [clip for clip in clips if clip.split == "val"]
     if config.data.val:
         apart = open_dataset(config.data.val)
         val, skipped = [clip for clip in apart.clips if clip.captions], skipped + apart.skipped
-    if not val:
+        fingerprint += apart.fingerprint
+    if not val and len(train) > 1:
         train, val = _hold_out(train, config.data.val_share, config.run.seed)
     if "test" in dataset.splits:
-        return tuple(train), tuple(val), dataset.select("test"), skipped
+        return tuple(train), tuple(val), dataset.select("test"), skipped, fingerprint
     held_out = replace(
         dataset, name=f"the validation clips of {dataset.name}", clips=tuple(val), skipped=()
     )
-    return tuple(train), tuple(val), held_out, skipped
+    return tuple(train), tuple(val), held_out, skipped, fingerprint
 
 
 def _hold_out(clips: list[Clip], share: float, seed: int) -> tuple[list[Clip], list[Clip]]:
@@ -150,5 +160,11 @@ def _exchange(
         "share": data.noise,
         "kind": data.noise_kind,
         "seed": config.run.seed,
-        "clips": {clips[clip].id: [captions[row] for row in noisy[clip]] for clip in wrong},
+        "clips": {
+            clips[clip].id: {
+                "captions": [captions[row] for row in noisy[clip]],
+                "wrong": [i for i, row in enumerate(noisy[clip]) if row not in caption_rows[clip]],
+            }
+            for clip in wrong
+        },
     }

@@ -112,10 +112,12 @@ class AudioTextModel(nn.Module):
 
         Raises:
             AudioError: a clip cannot be read, or holds no audio.
-            InvalidInputError: ``clips`` is a single path.
+            InvalidInputError: ``clips`` is a single sound, or a rate is no positive number.
         """
         if isinstance(clips, str | os.PathLike):
             raise InvalidInputError(f"clips must be a list, got the single path {clips}")
+        if isinstance(clips, tuple) and len(clips) == 2 and isinstance(clips[1], int):
+            raise InvalidInputError("clips must be a list; put the (waveform, rate) into one")
         return self.embed_features([self.features(clip) for clip in clips])
 
     def features(self, clip: AudioInput) -> Tensor:
@@ -231,10 +233,15 @@ class AudioTextModel(nn.Module):
         _replace(folder, partial)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path) -> "AudioTextModel":
+    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> "AudioTextModel":
         """Load a model from its folder, or by its name on the Hugging Face hub.
 
-        The model comes back in evaluation mode, on the CPU.
+        Args:
+            name: folder or name.
+            device: where it computes; embeddings come back on the CPU in any case.
+
+        Returns:
+            The model, in evaluation mode.
 
         Raises:
             ModelError: no such model, a part of it is missing or damaged, or its text encoder is
@@ -253,7 +260,7 @@ class AudioTextModel(nn.Module):
         except (KeyError, TypeError) as error:
             raise ModelError(f"{folder}/config.json: is malformed: {error!r}") from error
         model._load(state, folder)
-        return model.eval()
+        return model.to(device).eval()
 
     @classmethod
     def _build(cls, description: dict[str, Any], folder: Path) -> "AudioTextModel":

