@@ -101,7 +101,7 @@ def _next_steps(folder: Path, seconds: float) -> str:
     return f"""
 Done in {seconds:.0f} s; everything is in {folder}/. What to type next:
 
-  {command} search {folder}/library "applause after a gunshot"
+  {command} search {folder}/library "hand claps while waves wash ashore"
   {command} index ~/my-sounds --model {folder}/run/model --library my-library
   {command} compose midi scenes --clips 3000 && {command} train --data scenes --run my-run
   {command} train --show-config --run my-run
