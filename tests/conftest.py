@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from sounds import esc10_root
 from tiny import write_bert
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,12 +28,7 @@ def _seed() -> None:
 @pytest.fixture(scope="session")
 def esc10() -> Path:
     """The folder of 320 real recordings; tests that need it are skipped where it is absent."""
-    folder = Path(os.environ.get("OTOMATCH_ESC10", ROOT.parent / "shared/data/esc10"))
-    if not (folder / "esc10.csv").is_file():
-        pytest.skip(
-            f"the ESC-10 recordings are not at {folder}; set OTOMATCH_ESC10 to their folder"
-        )
-    return folder
+    return esc10_root()
 
 
 @pytest.fixture(scope="session")
