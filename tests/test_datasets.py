@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sounds import tone, write_audio, write_caption_folder, write_csv
 
 from otomatch.datasets import DATASETS, CaptionDataset, open_dataset, write_captions
-from otomatch.errors import DatasetError, InvalidInputError
+from otomatch.errors import DatasetError
 from otomatch.types import Clip, Skipped
 
 TWO = {"a.wav": ["a dog barks", "dogs bark"], "sub/b.wav": ["rain falls"]}
@@ -94,7 +94,6 @@ def test_missing_empty_and_undecodable_files_are_reported_and_skipped(tmp_path):
     assert "cannot be decoded" in reasons["noise.wav"]
     assert "cannot be decoded" in reasons["cut.flac"]
     assert "no audio samples" in reasons["nothing.wav"]
-    assert data.report().count("\n") == len(data.skipped)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".aiff", ".au", ".caf"])
@@ -239,14 +238,6 @@ def test_the_fingerprint_changes_with_captions_spans_and_audio_but_not_with_plac
     write_csv(moved / "captions.csv", rows)
     cut = open_dataset(moved).fingerprint
     assert len({before, touched, fewer, cut}) == 4
-
-
-def test_captions_can_be_replaced_one_tuple_per_clip(tmp_path):
-    data = open_dataset(write_caption_folder(tmp_path, TWO))
-    assert data.with_captions([("x",), ("y", "z")]).captions == ["x", "y", "z"]
-    assert data.captions[0] == "a dog barks"
-    with pytest.raises(InvalidInputError, match="2 clips, got 1"):
-        data.with_captions([("x",)])
 
 
 def test_a_data_set_needs_clips_and_distinct_ids(tmp_path):

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from otomatch.errors import DatasetError, InvalidInputError
+from otomatch.errors import DatasetError
 from otomatch.types import Clip, Skipped
 
 
@@ -83,22 +82,6 @@ class CaptionDataset:
             name=f"{self.name} ({split})",
             clips=tuple(clip for clip in self.clips if clip.split == split),
         )
-
-    def with_captions(self, captions: Sequence[tuple[str, ...]]) -> "CaptionDataset":
-        """The same clips with other captions, one tuple per clip (see `otomatch.noise`)."""
-        if len(captions) != len(self.clips):
-            raise InvalidInputError(
-                f"expected captions for {len(self.clips)} clips, got {len(captions)}"
-            )
-        pairs = zip(self.clips, captions, strict=True)
-        return replace(self, clips=tuple(replace(clip, captions=c) for clip, c in pairs))
-
-    def report(self) -> str:
-        """A line of counts, and one line for each row or file that was skipped."""
-        counts = f"{self.name}: {len(self.clips)} clips, {len(self.captions)} captions"
-        if self.skipped:
-            counts += f", {len(self.skipped)} skipped"
-        return "\n".join([counts, *(f"  {item.name}: {item.reason}" for item in self.skipped)])
 
 
 def _stamp(path: Path) -> tuple[int, int]:
