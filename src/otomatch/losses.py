@@ -1,19 +1,10 @@
-"""Losses over a batch of B audio-text pairs: mini-batch Learning-to-Match and two baselines.
+"""Mini-batch Learning-to-Match: the loss that is made of a transport plan.
 
-All share one call, `loss(audio, text, metric, clip_ids=None) -> scalar`:
-
-    audio, text: (B, D) embeddings of B pairs, row i of one belonging to row i of the other,
-        L2-normalised; any floating dtype, float32 at least inside, also under autocast.
-    metric: a ground metric, (x, y) -> (n, m) distances d_M (see `otomatch.ground`).
-    clip_ids: (B,) tensor, or a sequence of B hashable values, that says which rows are captions of
-        the same clip. Such rows are never negatives of each other. None: all rows differ.
-
-All raise InvalidInputError, which quotes what was found, for embeddings of a wrong or different
-shape, NaN or infinite values, and clip_ids of a wrong length.
+Its call, and what it raises, is that of all losses (see `otomatch.pairs`). The baselines are in
+`otomatch.contrastive`.
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,15 +12,8 @@ from torch import Tensor, nn
 
 from otomatch.adjoint import KnownGradient, partial_slope
 from otomatch.errors import InvalidInputError
-from otomatch.transport import (
-    Plan,
-    check_epsilon,
-    check_mass,
-    partial_sinkhorn,
-)
-
-Metric = Callable[[Tensor, Tensor], Tensor]
-ClipIds = Tensor | Sequence[Hashable]
+from otomatch.pairs import ClipIds, Metric, distances, one_of, same_clip
+from otomatch.transport import Plan, check_epsilon, check_mass, partial_sinkhorn
 
 
 @dataclass(frozen=True)
@@ -86,7 +70,7 @@ class MatchingLoss(nn.Module):
         InvalidInputError: an option is none of the above, epsilon or mass out of range.
 
     Shape:
-        audio (B, D), text (B, D) -> scalar, in nats. See the module for the call.
+        audio (B, D), text (B, D) -> scalar, in nats. See `otomatch.pairs` for the call.
 
     Example:
         >>> loss = MatchingLoss(epsilon=0.05)
@@ -109,9 +93,9 @@ class MatchingLoss(nn.Module):
         check_mass(1.0 if mass is None else mass)
         self.epsilon = epsilon
         self.mass = mass
-        self.target = _one_of("target", target, ("full", "trimmed"))
+        self.target = one_of("target", target, ("full", "trimmed"))
         self.scale = _positive("scale", scale) if scale != "max" else scale
-        self.gradient = _one_of("gradient", gradient, ("implicit", "unrolled"))
+        self.gradient = one_of("gradient", gradient, ("implicit", "unrolled"))
         self.tolerance = tolerance
         self.max_iterations = max_iterations
         self.last: SolverStatus | None = None
@@ -119,9 +103,9 @@ class MatchingLoss(nn.Module):
     def forward(
         self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
     ) -> Tensor:
-        """Return the loss; see the class for what it is and the module for the arguments."""
-        cost = _distances(audio, text, metric)
-        same = _same_clip(clip_ids, audio)
+        """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
+        cost = distances(audio, text, metric)
+        same = same_clip(clip_ids, audio)
         cost = cost / self._divisor(cost)
         target = same / (same.sum(1, keepdim=True) * len(same)).to(cost.dtype)
         if self.target == "trimmed":
@@ -184,146 +168,6 @@ class MatchingLoss(nn.Module):
         )
 
 
-class TripletLoss(nn.Module):
-    """Triplet loss in both directions: each pair must beat its negatives by a margin.
-
-    The score is s_ij = 1 - d_M(x_i, y_j)^2 / 2, for unit vectors and M = I their cosine. With
-    h_ij = max(0, margin + s_ij - s_ii), the loss is the mean over audio clips i of the sum (or the
-    largest) of h_ij over the captions j of other clips, plus the same over captions.
-
-    Args:
-        margin: >= 0, in units of the score (which spans -1 to 1).
-        negatives: "sum" over all negatives, or the "hardest" alone.
-
-    Raises:
-        InvalidInputError: margin is negative or NaN, or negatives none of the above.
-
-    Shape:
-        audio (B, D), text (B, D) -> scalar. See the module for the call.
-    """
-
-    def __init__(self, margin: float = 0.2, negatives: str = "sum") -> None:
-        super().__init__()
-        if not 0 <= margin < math.inf:
-            raise InvalidInputError(f"margin is {margin}; expected a finite number >= 0")
-        self.margin = margin
-        self.negatives = _one_of("negatives", negatives, ("sum", "hardest"))
-
-    def forward(
-        self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
-    ) -> Tensor:
-        """Return the loss; see the class for what it is and the module for the arguments."""
-        scores = _scores(audio, text, metric)
-        same = _same_clip(clip_ids, audio)
-        right = scores.diagonal()
-        by_audio = (self.margin + scores - right[:, None]).clamp(min=0).masked_fill(same, 0)
-        by_text = (self.margin + scores - right).clamp(min=0).masked_fill(same, 0)
-        if self.negatives == "sum":
-            return (by_audio.sum() + by_text.sum()) / len(scores)
-        return by_audio.amax(1).mean() + by_text.amax(0).mean()
-
-    def extra_repr(self) -> str:
-        """Say the options in the module's printed form."""
-        return f"margin={self.margin}, negatives={self.negatives!r}"
-
-
-class NTXentLoss(nn.Module):
-    """Normalised-temperature cross-entropy (InfoNCE), averaged over both directions.
-
-    The score is s_ij = 1 - d_M(x_i, y_j)^2 / 2, for unit vectors and M = I their cosine. The loss
-    is the mean over i of -log softmax(s_i / temperature)_i over the captions, averaged with the
-    same over the audio clips. Other captions of the same clip are left out of the softmax.
-
-    Args:
-        temperature: > 0, in units of the score.
-
-    Raises:
-        InvalidInputError: temperature is not a finite number > 0.
-
-    Shape:
-        audio (B, D), text (B, D) -> scalar, in nats. See the module for the call.
-    """
-
-    def __init__(self, temperature: float = 0.07) -> None:
-        super().__init__()
-        if not 0 < temperature < math.inf:
-            raise InvalidInputError(f"temperature is {temperature}; expected a finite number > 0")
-        self.temperature = temperature
-
-    def forward(
-        self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
-    ) -> Tensor:
-        """Return the loss; see the class for what it is and the module for the arguments."""
-        scores = _scores(audio, text, metric)
-        same = _same_clip(clip_ids, audio)
-        logits = (scores / self.temperature).masked_fill(same.fill_diagonal_(False), -math.inf)
-        by_audio = logits.logsumexp(1) - logits.diagonal()
-        by_text = logits.logsumexp(0) - logits.diagonal()
-        return (by_audio.mean() + by_text.mean()) / 2
-
-    def extra_repr(self) -> str:
-        """Say the options in the module's printed form."""
-        return f"temperature={self.temperature}"
-
-
-def _distances(audio: Tensor, text: Tensor, metric: Metric) -> Tensor:
-    """Distances (B, B), checked, in float32 at least."""
-    for name, points in (("audio", audio), ("text", text)):
-        if not isinstance(points, Tensor):
-            raise InvalidInputError(f"{name} is a {type(points).__name__}; expected a torch.Tensor")
-        if points.ndim != 2 or points.numel() == 0 or not points.is_floating_point():
-            raise InvalidInputError(
-                f"{name} has shape {tuple(points.shape)} and dtype {points.dtype}; "
-                "expected floating-point embeddings (B, D) with B, D >= 1"
-            )
-    if audio.shape != text.shape:
-        raise InvalidInputError(
-            f"audio has shape {tuple(audio.shape)} and text {tuple(text.shape)}; expected the same"
-        )
-    with torch.autocast(audio.device.type, enabled=False):
-        wide = [x.to(torch.promote_types(x.dtype, torch.float32)) for x in (audio, text)]
-        distances = metric(*wide)
-    if not bool(torch.isfinite(distances).all()):
-        _blame(audio, text)
-    return distances
-
-
-def _blame(audio: Tensor, text: Tensor) -> None:
-    for name, points in (("audio", audio), ("text", text)):
-        bad = (~torch.isfinite(points)).nonzero()
-        if len(bad):
-            row, column = bad[0].tolist()
-            raise InvalidInputError(
-                f"{name}[{row}, {column}] is {points[row, column].item()}; "
-                "expected finite numbers only"
-            )
-    raise InvalidInputError(
-        "the metric gave NaN or infinite distances for finite embeddings; "
-        "expected finite metric parameters"
-    )
-
-
-def _scores(audio: Tensor, text: Tensor, metric: Metric) -> Tensor:
-    """Similarities 1 - d_M^2 / 2: the cosine for unit vectors and M = I."""
-    return 1 - _distances(audio, text, metric).square() / 2
-
-
-def _same_clip(clip_ids: ClipIds | None, audio: Tensor) -> Tensor:
-    """(B, B), true where row and column belong to the same clip."""
-    if clip_ids is None:
-        return torch.eye(len(audio), dtype=torch.bool, device=audio.device)
-    found = tuple(clip_ids.shape) if isinstance(clip_ids, Tensor) else (len(clip_ids),)
-    if found != (len(audio),):
-        raise InvalidInputError(
-            f"clip_ids has shape {found}; expected ({len(audio)},), one for each row of audio"
-        )
-    if not isinstance(clip_ids, Tensor):
-        numbers: dict[Hashable, int] = {}
-        clip_ids = torch.tensor([numbers.setdefault(clip, len(numbers)) for clip in clip_ids])
-    clip_ids = clip_ids.to(audio.device)
-    return clip_ids[:, None] == clip_ids
-
-
 def _trim(target: Tensor, cost: Tensor, mass: float) -> Tensor:
     """The target's entries of least cost that make up the mass, the last one in part."""
     where = target.nonzero(as_tuple=True)
@@ -333,12 +177,6 @@ def _trim(target: Tensor, cost: Tensor, mass: float) -> Tensor:
     kept = torch.zeros_like(weights)
     kept[order] = torch.minimum(weights, (mass - before).clamp(min=0))
     return torch.zeros_like(target).index_put(where, kept)
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise InvalidInputError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
-    return value
 
 
 def _positive(name: str, value: object) -> float:

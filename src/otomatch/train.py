@@ -24,10 +24,11 @@ from torch.utils.data import BatchSampler, DataLoader
 from otomatch import checkpoint, journal
 from otomatch.batches import Batch, EpochSampler, PairCollator, spec_augment
 from otomatch.config import Config, dump_toml
+from otomatch.contrastive import NTXentLoss, TripletLoss
 from otomatch.encoders import audio_encoder, text_encoder
 from otomatch.errors import InvalidInputError, RunError
 from otomatch.evaluate import evaluate, score_embeddings
-from otomatch.losses import MatchingLoss, NTXentLoss, TripletLoss
+from otomatch.losses import MatchingLoss
 from otomatch.material import prepare
 from otomatch.model import AudioTextModel
 from otomatch.optim import parameter_groups, precision, schedule
