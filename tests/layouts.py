@@ -1,8 +1,10 @@
 """Miniatures of AudioCaps, Clotho and ESC-50 with rendered audio, in every layout they come in."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pytest
 from sounds import hiss, tone, write_audio, write_csv
 from tiny import PITCHES
 
@@ -12,6 +14,14 @@ CLOTHO_FOLDERS = {"train": "development", "val": "validation", "test": "evaluati
 SHARED = "City Ambience w_ Car Passing_1-2.wav"
 CLASSES = ("dog", "clock_tick", "sea_waves", "rooster")
 RATE = 44100
+
+REAL = Path(
+    os.environ.get("OTOMATCH_CAPTIONS", Path(__file__).parents[2] / "shared" / "data" / "captions")
+)
+needs_real_captions = pytest.mark.skipif(
+    not (REAL / "clotho_train.csv").is_file(),
+    reason=f"no caption files at {REAL}; name their folder in OTOMATCH_CAPTIONS",
+)
 
 
 def captions(place: int, count: int) -> list[str]:

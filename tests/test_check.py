@@ -4,9 +4,16 @@ import json
 import shutil
 
 import pytest
-from layouts import SHARED, write_audiocaps, write_clotho, write_esc50
-from sounds import tone, write_audio, write_csv
-from test_layouts import REAL, needs_real_captions
+from layouts import (
+    REAL,
+    SHARED,
+    needs_real_captions,
+    write_audiocaps,
+    write_clotho,
+    write_esc50,
+)
+from sounds import hiss, tone, write_audio, write_csv
+from test_audio import write_container
 
 from otomatch import audio
 from otomatch.datasets import open_dataset
@@ -144,6 +151,12 @@ def test_a_header_tells_the_length_that_decoding_gives(tmp_path, suffix):
     path = write_audio(tmp_path / f"a{suffix}", tone(440, 1.3, rate=44100), rate=44100)
     waveform, rate = audio.decode(path)
     assert audio.duration(path) == (pytest.approx(waveform.size / rate, abs=1e-3), 44100)
+
+
+def test_a_file_of_a_browser_has_the_length_that_decoding_gives(tmp_path):
+    pytest.importorskip("av")
+    path = write_container(tmp_path / "a.webm", "libopus", hiss(2, rate=48000)[None], 48000)
+    assert audio.duration(path) == (pytest.approx(2, abs=0.05), 48000)
 
 
 def test_a_file_without_a_length_is_an_error_that_names_it(tmp_path):

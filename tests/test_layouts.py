@@ -1,13 +1,21 @@
 """Named data sets: AudioCaps, Clotho and ESC-50, opened from every layout they come in."""
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from layouts import CLOTHO_FOLDERS, SHARED, captions, write_audiocaps, write_clotho, write_esc50
+from layouts import (
+    CLOTHO_FOLDERS,
+    REAL,
+    SHARED,
+    captions,
+    needs_real_captions,
+    write_audiocaps,
+    write_clotho,
+    write_esc50,
+)
 from rich.console import Console
 from sounds import tone, write_audio, write_csv
 from tiny import tiny_config, tiny_model
@@ -21,16 +29,6 @@ from otomatch.datasets.table import read_rows
 from otomatch.embed import clip_features
 from otomatch.errors import DatasetError
 from otomatch.material import prepare
-
-REAL = Path(
-    os.environ.get(
-        "OTOMATCH_CAPTIONS", Path(__file__).parents[2] / "shared" / "data" / "captions"
-    )
-)
-needs_real_captions = pytest.mark.skipif(
-    not (REAL / "clotho_train.csv").is_file(),
-    reason=f"no caption files at {REAL}; name their folder in OTOMATCH_CAPTIONS",
-)
 
 
 def counts(data) -> dict[str, tuple[int, int]]:

@@ -16,6 +16,7 @@ from filelock import FileLock
 from otomatch.datasets.base import CaptionDataset
 from otomatch.datasets.clotho import CLOTHO, SPLITS, captions_table
 from otomatch.datasets.esc50 import open_esc50
+from otomatch.datasets.files import DOWNLOADS
 from otomatch.datasets.unpack import need_unpacker, unpack
 from otomatch.downloads import download
 from otomatch.errors import DatasetError
@@ -123,7 +124,7 @@ Last: otomatch data check audiocaps {root}
 @contextmanager
 def _workplace(root: Path) -> Iterator[Path]:
     """A folder for downloads that one process uses at a time; kept if something fails."""
-    place = root / ".downloads"
+    place = root / DOWNLOADS
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".lock"):
         yield place

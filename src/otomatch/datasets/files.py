@@ -10,6 +10,9 @@ import soundfile
 
 from otomatch.audio import CONTAINER_SUFFIXES
 
+# Where unfinished downloads lie, below the root of a data set; no file in it counts.
+DOWNLOADS = ".downloads"
+
 _SMALL = 1024  # bytes; a file below this may be a header without sound
 _CONTAINERS = (b"\x1a\x45\xdf\xa3", b"0&\xb2u", b"\xff\xf1", b"\xff\xf9")  # webm, wma, aac
 
@@ -116,7 +119,7 @@ def _walk(root: Path) -> Iterable[str]:
             folders.clear()
             continue
         seen.add((stat.st_dev, stat.st_ino))
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != DOWNLOADS)
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
         for name in files:
