@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
+from otomatch.contrastive import NTXentLoss, TripletLoss
 from otomatch.ground import Mahalanobis
-from otomatch.losses import MatchingLoss, NTXentLoss, TripletLoss
+from otomatch.losses import MatchingLoss
 
 LOSSES = {
     "matching, balanced": lambda: MatchingLoss(0.05),

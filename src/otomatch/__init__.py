@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from otomatch import datasets as datasets
     from otomatch import encoders as encoders
     from otomatch import retrieval as retrieval
+    from otomatch.contrastive import NTXentLoss as NTXentLoss
+    from otomatch.contrastive import TripletLoss as TripletLoss
     from otomatch.datasets import open_dataset as open_dataset
     from otomatch.evaluate import evaluate as evaluate
     from otomatch.ground import Diagonal as Diagonal
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from otomatch.ground import Mahalanobis as Mahalanobis
     from otomatch.library import SoundLibrary as SoundLibrary
     from otomatch.losses import MatchingLoss as MatchingLoss
-    from otomatch.losses import NTXentLoss as NTXentLoss
-    from otomatch.losses import TripletLoss as TripletLoss
     from otomatch.model import AudioTextModel as AudioTextModel
     from otomatch.train import train as train
     from otomatch.transport import Plan as Plan
@@ -38,10 +38,10 @@ _HOME = {
     "LowRank": "ground",
     "Mahalanobis": "ground",
     "MatchingLoss": "losses",
-    "NTXentLoss": "losses",
+    "NTXentLoss": "contrastive",
     "Plan": "transport",
     "SoundLibrary": "library",
-    "TripletLoss": "losses",
+    "TripletLoss": "contrastive",
     "evaluate": "evaluate",
     "open_dataset": "datasets",
     "partial_sinkhorn": "transport",

@@ -100,10 +100,14 @@ class MatchingConfig(_Section):
     """KL divergence between the target matching and the transport plan."""
     epsilon: Positive = 0.05
     """Entropic regularisation, in units of the cost."""
-    mass: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Share of the mass that is transported; none: all of it (balanced)."""
+    mass: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] | None = None
+    """Share of the mass that is transported; none: all of it; auto: estimated (trimmed only)."""
     target: Literal["full", "trimmed"] = "full"
     """The paper's, or one of the plan's mass that drops the pairs of highest cost."""
+    mass_epochs: NonNegative | None = None
+    """The mass falls from 1 to its value over so many epochs; none: 3 if trimmed, else 0."""
+    evidence: Literal["clip", "caption"] = "clip"
+    """With mass auto: a clip's captions are right or wrong together, or one by one."""
     scale: Literal["max"] | Positive = "max"
     """What distances are divided by: the batch's largest, or a number."""
     tolerance: Positive = 1e-8

@@ -1,50 +1,41 @@
-"""Losses over a batch of B audio-text pairs: mini-batch Learning-to-Match and two baselines.
+"""Mini-batch Learning-to-Match: the loss that is made of a transport plan.
 
-All share one call, `loss(audio, text, metric, clip_ids=None) -> scalar`:
-
-    audio, text: (B, D) embeddings of B pairs, row i of one belonging to row i of the other,
-        L2-normalised; any floating dtype, float32 at least inside, also under autocast.
-    metric: a ground metric, (x, y) -> (n, m) distances d_M (see `otomatch.ground`).
-    clip_ids: (B,) tensor, or a sequence of B hashable values, that says which rows are captions of
-        the same clip. Such rows are never negatives of each other. None: all rows differ.
-
-All raise InvalidInputError, which quotes what was found, for embeddings of a wrong or different
-shape, NaN or infinite values, and clip_ids of a wrong length.
+Its call, and what it raises, is that of all losses (see `otomatch.pairs`). The baselines are in
+`otomatch.contrastive`.
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from otomatch.adjoint import KnownGradient, partial_slope
 from otomatch.errors import InvalidInputError
-from otomatch.transport import (
-    Plan,
-    check_epsilon,
-    check_mass,
-    partial_sinkhorn,
-)
-
-Metric = Callable[[Tensor, Tensor], Tensor]
-ClipIds = Tensor | Sequence[Hashable]
+from otomatch.pairs import ClipIds, Metric, distances, one_of, same_clip
+from otomatch.transport import Plan, check_epsilon, check_mass, partial_sinkhorn
 
 
 @dataclass(frozen=True)
-class SolverStatus:
-    """How the solver fared in a loss's last call.
+class PlanStatus:
+    """What the plan of a loss's last call was like, and how the solver fared.
 
     Attributes:
         iterations: updates made.
         error: mass by which the plan misses its constraints.
         converged: whether the error reached the tolerance.
+        entropy: of the plan, scaled to mass 1, in nats: log B for a perfect matching of B pairs,
+            2 log B for a uniform plan.
+        right: share of the plan's mass that lies on pairs of one clip, 0 to 1; 1 for a perfect
+            matching, 1/B for a uniform plan ("diagonal mass").
     """
 
     iterations: int
     error: float
     converged: bool
+    entropy: float
+    right: float
 
 
 class MatchingLoss(nn.Module):
@@ -69,9 +60,14 @@ class MatchingLoss(nn.Module):
     if T_s stands out: where all pairs match equally well, P spreads over all of them, at a gap of
     up to s log(1/s).
 
+    mass="auto" (with target="trimmed") takes the target from `weights` instead, given at each call:
+    the probability that each caption describes its clip, by which the caption's column of T is
+    multiplied (`otomatch.mismatch` estimates it). The plan's mass is then the target's, the mean
+    weight of the batch. Without weights all are 1: a balanced plan.
+
     Args:
         epsilon: strength of the entropy, > 0, in units of C. With scale="max" 0.03 to 0.05 works.
-        mass: s in (0, 1]; None is 1. May be changed between calls.
+        mass: s in (0, 1]; None is 1; "auto" for that of the weights. May be changed between calls.
         target: "full" or "trimmed".
         scale: "max" divides d_M by the batch's largest (differentiated through), a number > 0 by
             that number.
@@ -80,13 +76,13 @@ class MatchingLoss(nn.Module):
         max_iterations: limit on the solver's updates.
 
     Attributes:
-        last: `SolverStatus` of the last call, None before the first.
+        last: `PlanStatus` of the last call, None before the first.
 
     Raises:
         InvalidInputError: an option is none of the above, epsilon or mass out of range.
 
     Shape:
-        audio (B, D), text (B, D) -> scalar, in nats. See the module for the call.
+        audio (B, D), text (B, D) -> scalar, in nats. See `otomatch.pairs` for the call.
 
     Example:
         >>> loss = MatchingLoss(epsilon=0.05)
@@ -97,7 +93,7 @@ class MatchingLoss(nn.Module):
     def __init__(
         self,
         epsilon: float = 0.05,
-        mass: float | None = None,
+        mass: float | Literal["auto"] | None = None,
         target: str = "full",
         scale: str | float = "max",
         gradient: str = "implicit",
@@ -106,36 +102,70 @@ class MatchingLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_epsilon(epsilon)
-        check_mass(1.0 if mass is None else mass)
+        if mass == "auto" and target != "trimmed":
+            raise InvalidInputError(
+                f"mass 'auto' goes with target 'trimmed', whose mass is the plan's; got {target!r}"
+            )
+        check_mass(1.0 if mass is None or mass == "auto" else mass)
         self.epsilon = epsilon
         self.mass = mass
-        self.target = _one_of("target", target, ("full", "trimmed"))
+        self.target = one_of("target", target, ("full", "trimmed"))
         self.scale = _positive("scale", scale) if scale != "max" else scale
-        self.gradient = _one_of("gradient", gradient, ("implicit", "unrolled"))
+        self.gradient = one_of("gradient", gradient, ("implicit", "unrolled"))
         self.tolerance = tolerance
         self.max_iterations = max_iterations
-        self.last: SolverStatus | None = None
+        self.last: PlanStatus | None = None
 
     def forward(
-        self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
+        self,
+        audio: Tensor,
+        text: Tensor,
+        metric: Metric,
+        clip_ids: ClipIds | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
-        """Return the loss; see the class for what it is and the module for the arguments."""
-        cost = _distances(audio, text, metric)
-        same = _same_clip(clip_ids, audio)
+        """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments.
+
+        Args:
+            audio: (B, D).
+            text: (B, D).
+            metric: the ground metric.
+            clip_ids: (B,) clip of each row.
+            weights: (B,) within 0 and 1, with mass="auto" only: how sure it is that caption i
+                describes its clip.
+        """
+        cost = distances(audio, text, metric)
         cost = cost / self._divisor(cost)
-        target = same / (same.sum(1, keepdim=True) * len(same)).to(cost.dtype)
-        if self.target == "trimmed":
-            target = _trim(target, cost.detach(), self._mass)
+        same = same_clip(clip_ids, audio)
+        target, mass = self._aim(same, cost.detach(), weights)
+        if mass == 0:
+            return 0 * cost.sum()  # no pair is right: there is nothing to learn
+        with torch.set_grad_enabled(self.gradient == "unrolled" and torch.is_grad_enabled()):
+            plan = self._solve(cost, mass)
+            value = self._value(target, plan, mass)
+        self.last = _status(plan, same, mass)
         if self.gradient == "unrolled":
-            return self._value(target, self._solve(cost))
-        with torch.no_grad():
-            plan = self._solve(cost)
-            value = self._value(target, plan)
+            return value
         if not (torch.is_grad_enabled() and cost.requires_grad):
             return value
-        slope = self._slope(target, plan)
+        slope = self._slope(target, plan, mass)
         loss: Tensor = KnownGradient.apply(cost, value, slope)  # type: ignore[no-untyped-call]
         return loss
+
+    def _aim(self, same: Tensor, cost: Tensor, weights: Tensor | None) -> tuple[Tensor, float]:
+        """The target (B, B) and the plan's mass."""
+        target = same / (same.sum(1, keepdim=True) * len(same)).to(cost.dtype)
+        if self.mass == "auto":
+            if weights is None:
+                return target, 1.0
+            target = target * _checked_weights(weights, cost)
+            return target, min(1.0, float(target.sum(dtype=torch.float64).item()))
+        if weights is not None:
+            raise InvalidInputError(
+                f"weights go with mass 'auto', but mass is {self.mass}; leave one of them out"
+            )
+        mass = 1.0 if self.mass is None else float(self.mass)
+        return (_trim(target, cost, mass) if self.target == "trimmed" else target), mass
 
     def _divisor(self, distances: Tensor) -> Tensor | float:
         if not isinstance(self.scale, str):
@@ -143,25 +173,19 @@ class MatchingLoss(nn.Module):
         largest = distances.amax()
         return torch.where(largest > 0, largest, 1)
 
-    @property
-    def _mass(self) -> float:
-        return 1.0 if self.mass is None else self.mass
-
-    def _solve(self, cost: Tensor) -> Plan:
-        plan = partial_sinkhorn(
+    def _solve(self, cost: Tensor, mass: float) -> Plan:
+        return partial_sinkhorn(
             cost,
             self.epsilon,
-            self._mass,
+            mass,
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )
-        self.last = SolverStatus(plan.iterations, plan.error, plan.converged)
-        return plan
 
-    def _value(self, target: Tensor, plan: Plan) -> Tensor:
+    def _value(self, target: Tensor, plan: Plan, mass: float) -> Tensor:
         divergence = torch.xlogy(target, target).sum() - (target * plan.log_plan).sum()
         if self.target == "full":
-            return divergence + math.log(self._mass)
+            return divergence + math.log(mass)
         # The gap is KL(T_s || P) plus what T_s leaves of the tight rows and columns, at their
         # prices -f and -g: the optimality conditions put into its definition.
         weight = 1 / len(target)
@@ -170,9 +194,9 @@ class MatchingLoss(nn.Module):
         return divergence + (rows.sum() + columns.sum()) / self.epsilon
 
     @torch.no_grad()
-    def _slope(self, target: Tensor, plan: Plan) -> Tensor:
+    def _slope(self, target: Tensor, plan: Plan, mass: float) -> Tensor:
         """dL/dC, shape (B, B)."""
-        if self.target == "trimmed" or self._mass == 1:
+        if self.target == "trimmed" or mass == 1:
             return (target - plan.plan) / self.epsilon
         return partial_slope(target, plan) / self.epsilon
 
@@ -184,144 +208,11 @@ class MatchingLoss(nn.Module):
         )
 
 
-class TripletLoss(nn.Module):
-    """Triplet loss in both directions: each pair must beat its negatives by a margin.
-
-    The score is s_ij = 1 - d_M(x_i, y_j)^2 / 2, for unit vectors and M = I their cosine. With
-    h_ij = max(0, margin + s_ij - s_ii), the loss is the mean over audio clips i of the sum (or the
-    largest) of h_ij over the captions j of other clips, plus the same over captions.
-
-    Args:
-        margin: >= 0, in units of the score (which spans -1 to 1).
-        negatives: "sum" over all negatives, or the "hardest" alone.
-
-    Raises:
-        InvalidInputError: margin is negative or NaN, or negatives none of the above.
-
-    Shape:
-        audio (B, D), text (B, D) -> scalar. See the module for the call.
-    """
-
-    def __init__(self, margin: float = 0.2, negatives: str = "sum") -> None:
-        super().__init__()
-        if not 0 <= margin < math.inf:
-            raise InvalidInputError(f"margin is {margin}; expected a finite number >= 0")
-        self.margin = margin
-        self.negatives = _one_of("negatives", negatives, ("sum", "hardest"))
-
-    def forward(
-        self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
-    ) -> Tensor:
-        """Return the loss; see the class for what it is and the module for the arguments."""
-        scores = _scores(audio, text, metric)
-        same = _same_clip(clip_ids, audio)
-        right = scores.diagonal()
-        by_audio = (self.margin + scores - right[:, None]).clamp(min=0).masked_fill(same, 0)
-        by_text = (self.margin + scores - right).clamp(min=0).masked_fill(same, 0)
-        if self.negatives == "sum":
-            return (by_audio.sum() + by_text.sum()) / len(scores)
-        return by_audio.amax(1).mean() + by_text.amax(0).mean()
-
-    def extra_repr(self) -> str:
-        """Say the options in the module's printed form."""
-        return f"margin={self.margin}, negatives={self.negatives!r}"
-
-
-class NTXentLoss(nn.Module):
-    """Normalised-temperature cross-entropy (InfoNCE), averaged over both directions.
-
-    The score is s_ij = 1 - d_M(x_i, y_j)^2 / 2, for unit vectors and M = I their cosine. The loss
-    is the mean over i of -log softmax(s_i / temperature)_i over the captions, averaged with the
-    same over the audio clips. Other captions of the same clip are left out of the softmax.
-
-    Args:
-        temperature: > 0, in units of the score.
-
-    Raises:
-        InvalidInputError: temperature is not a finite number > 0.
-
-    Shape:
-        audio (B, D), text (B, D) -> scalar, in nats. See the module for the call.
-    """
-
-    def __init__(self, temperature: float = 0.07) -> None:
-        super().__init__()
-        if not 0 < temperature < math.inf:
-            raise InvalidInputError(f"temperature is {temperature}; expected a finite number > 0")
-        self.temperature = temperature
-
-    def forward(
-        self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
-    ) -> Tensor:
-        """Return the loss; see the class for what it is and the module for the arguments."""
-        scores = _scores(audio, text, metric)
-        same = _same_clip(clip_ids, audio)
-        logits = (scores / self.temperature).masked_fill(same.fill_diagonal_(False), -math.inf)
-        by_audio = logits.logsumexp(1) - logits.diagonal()
-        by_text = logits.logsumexp(0) - logits.diagonal()
-        return (by_audio.mean() + by_text.mean()) / 2
-
-    def extra_repr(self) -> str:
-        """Say the options in the module's printed form."""
-        return f"temperature={self.temperature}"
-
-
-def _distances(audio: Tensor, text: Tensor, metric: Metric) -> Tensor:
-    """Distances (B, B), checked, in float32 at least."""
-    for name, points in (("audio", audio), ("text", text)):
-        if not isinstance(points, Tensor):
-            raise InvalidInputError(f"{name} is a {type(points).__name__}; expected a torch.Tensor")
-        if points.ndim != 2 or points.numel() == 0 or not points.is_floating_point():
-            raise InvalidInputError(
-                f"{name} has shape {tuple(points.shape)} and dtype {points.dtype}; "
-                "expected floating-point embeddings (B, D) with B, D >= 1"
-            )
-    if audio.shape != text.shape:
-        raise InvalidInputError(
-            f"audio has shape {tuple(audio.shape)} and text {tuple(text.shape)}; expected the same"
-        )
-    with torch.autocast(audio.device.type, enabled=False):
-        wide = [x.to(torch.promote_types(x.dtype, torch.float32)) for x in (audio, text)]
-        distances = metric(*wide)
-    if not bool(torch.isfinite(distances).all()):
-        _blame(audio, text)
-    return distances
-
-
-def _blame(audio: Tensor, text: Tensor) -> None:
-    for name, points in (("audio", audio), ("text", text)):
-        bad = (~torch.isfinite(points)).nonzero()
-        if len(bad):
-            row, column = bad[0].tolist()
-            raise InvalidInputError(
-                f"{name}[{row}, {column}] is {points[row, column].item()}; "
-                "expected finite numbers only"
-            )
-    raise InvalidInputError(
-        "the metric gave NaN or infinite distances for finite embeddings; "
-        "expected finite metric parameters"
-    )
-
-
-def _scores(audio: Tensor, text: Tensor, metric: Metric) -> Tensor:
-    """Similarities 1 - d_M^2 / 2: the cosine for unit vectors and M = I."""
-    return 1 - _distances(audio, text, metric).square() / 2
-
-
-def _same_clip(clip_ids: ClipIds | None, audio: Tensor) -> Tensor:
-    """(B, B), true where row and column belong to the same clip."""
-    if clip_ids is None:
-        return torch.eye(len(audio), dtype=torch.bool, device=audio.device)
-    found = tuple(clip_ids.shape) if isinstance(clip_ids, Tensor) else (len(clip_ids),)
-    if found != (len(audio),):
-        raise InvalidInputError(
-            f"clip_ids has shape {found}; expected ({len(audio)},), one for each row of audio"
-        )
-    if not isinstance(clip_ids, Tensor):
-        numbers: dict[Hashable, int] = {}
-        clip_ids = torch.tensor([numbers.setdefault(clip, len(numbers)) for clip in clip_ids])
-    clip_ids = clip_ids.to(audio.device)
-    return clip_ids[:, None] == clip_ids
+@torch.no_grad()
+def _status(plan: Plan, same: Tensor, mass: float) -> PlanStatus:
+    entropy = math.log(mass) - (plan.plan * plan.log_plan).nansum().item() / mass
+    right = (plan.plan * same).sum().item() / mass
+    return PlanStatus(plan.iterations, plan.error, plan.converged, entropy, right)
 
 
 def _trim(target: Tensor, cost: Tensor, mass: float) -> Tensor:
@@ -335,10 +226,17 @@ def _trim(target: Tensor, cost: Tensor, mass: float) -> Tensor:
     return torch.zeros_like(target).index_put(where, kept)
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise InvalidInputError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
-    return value
+def _checked_weights(weights: Tensor, cost: Tensor) -> Tensor:
+    if not isinstance(weights, Tensor) or weights.shape != cost.shape[1:]:
+        found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise InvalidInputError(f"weights is {found}; expected a tensor of shape ({len(cost)},)")
+    weights = weights.detach().to(cost)
+    bad = ~((weights >= 0) & (weights <= 1))
+    if bool(bad.any()):
+        raise InvalidInputError(
+            f"weights hold {weights[bad][0].item()}; expected numbers within 0 and 1"
+        )
+    return weights
 
 
 def _positive(name: str, value: object) -> float:

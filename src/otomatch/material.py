@@ -23,6 +23,7 @@ class Material:
 
     Attributes:
         name: of the data set.
+        ids: of all clips.
         features: of all clips, training and validation.
         train_clips: rows of the training clips.
         val_clips: rows of the validation clips.
@@ -37,6 +38,7 @@ class Material:
     """
 
     name: str
+    ids: list[str]
     features: ClipFeatures
     train_clips: list[int]
     val_clips: list[int]
@@ -87,6 +89,7 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     noisy_rows, noise = _exchange(config, captions, caption_rows, train_clips, clips)
     return Material(
         dataset.name,
+        [clip.id for clip in clips],
         features,
         train_clips,
         val_clips,

@@ -23,11 +23,13 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from otomatch import checkpoint, journal
 from otomatch.batches import Batch, EpochSampler, PairCollator, spec_augment
-from otomatch.config import Config, dump_toml
+from otomatch.config import Config, MatchingConfig, dump_toml
+from otomatch.contrastive import NTXentLoss, TripletLoss
 from otomatch.encoders import audio_encoder, text_encoder
 from otomatch.errors import InvalidInputError, RunError
 from otomatch.evaluate import evaluate, score_embeddings
-from otomatch.losses import MatchingLoss, NTXentLoss, TripletLoss
+from otomatch.evidence import PairEvidence, write_pairs
+from otomatch.losses import MatchingLoss
 from otomatch.material import prepare
 from otomatch.model import AudioTextModel
 from otomatch.optim import parameter_groups, precision, schedule
@@ -39,6 +41,9 @@ LOSSES: dict[str, type[nn.Module]] = {
     "ntxent": NTXentLoss,
     "triplet": TripletLoss,
 }
+
+TRIMMED_MASS_EPOCHS = 3.0
+"""Until cost ranks pairs, trimming would drop right ones."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,8 @@ class _Trainer:
         self.collator = self._collator()
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optim))
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.loss = LOSSES[config.loss.name](**config.loss.model_dump(exclude={"name"}))
+        self.loss = build_loss(config)
+        self.evidence = self._evidence()
         self.state = self._resume()
         self.model, self.optimizer, self.loader = self.accelerator.prepare(
             self.model, self.optimizer, self._loader()
@@ -154,16 +160,34 @@ class _Trainer:
             text = self.material.text(batch.captions, features.device)
             audio, text = self.model(features, batch.lengths, text)
         try:
-            loss: Tensor = self.loss(audio, text, self.model.ground, clip_ids=batch.clips)
+            loss: Tensor = self.loss(
+                audio, text, self.model.ground, batch.clips, **self._mass(batch)
+            )
         except InvalidInputError as error:
             raise self._diverged(str(error)) from error
         if not math.isfinite(loss.item()):
             raise self._diverged(f"the loss is {loss.item()}")
+        if self.evidence is not None:
+            self.evidence.record(batch.clips, batch.captions, audio, text)
         values = {"loss": loss.item(), "grad_norm": self._descend(loss)}
         status = getattr(self.loss, "last", None)
         if status is not None:
             values |= {"sinkhorn_iterations": status.iterations, "marginal_error": status.error}
         return values
+
+    def _mass(self, batch: Batch) -> dict[str, Tensor]:
+        """Set the loss's mass for this step, or return the weights that decide it."""
+        if self.evidence is not None:
+            return {"weights": self.evidence.weights[batch.captions.cpu()]}
+        settings = self.config.loss
+        if isinstance(settings, MatchingConfig) and isinstance(settings.mass, float):
+            falling = settings.mass_epochs
+            if falling is None:
+                falling = TRIMMED_MASS_EPOCHS if settings.target == "trimmed" else 0.0
+            done = self.state.epoch + self.state.step / len(self.loader)
+            share = min(1.0, done / falling) if falling else 1.0
+            cast(MatchingLoss, self.loss).mass = 1 - share * (1 - settings.mass)
+        return {}
 
     def _descend(self, loss: Tensor) -> float:
         self.optimizer.zero_grad()
@@ -211,6 +235,9 @@ class _Trainer:
         state, score = self.state, journal.score(report)
         row = {"epoch": state.epoch + 1, "seconds": round(seconds, 2)}
         row |= {key: value / state.step for key, value in state.sums.items()}
+        if self.evidence is not None:
+            self.evidence.update(self.model, state.epoch)
+            row["clean_share"] = self.evidence.clean_share
         row |= {"score": score, **journal.flat(report)}
         state.log.append(row)
         state.epoch, state.step, state.sums = state.epoch + 1, 0, {}
@@ -228,8 +255,15 @@ class _Trainer:
         model = self.accelerator.unwrap_model(self.model)
         checkpoint.write(
             self.run / "checkpoint",
-            checkpoint.capture(model, self.optimizer, asdict(self.state)),
+            checkpoint.capture(
+                model,
+                self.optimizer,
+                asdict(self.state),
+                None if self.evidence is None else self.evidence.tensors(),
+            ),
         )
+        if self.evidence is not None:
+            write_pairs(self.run, self.evidence)
         journal.write_log(self.run, self.state.log)
 
     def _save_best(self, report: RetrievalReport) -> None:
@@ -247,11 +281,20 @@ class _Trainer:
             return _State()
         checkpoint.restore(saved, self.model, self.optimizer)
         state = _State(**saved.progress)
+        if self.evidence is not None:
+            self.evidence.restore(saved.extra)
         journal.write_log(self.run, state.log)  # a kill may have come before the last row
         if not state.finished:
             at = f"epoch {state.epoch + 1}, step {state.step + 1}"
             self.console.print(f"Resuming {self.run} at {at}", soft_wrap=True, highlight=False)
         return state
+
+    def _evidence(self) -> PairEvidence | None:
+        loss = self.config.loss
+        if not isinstance(loss, MatchingConfig) or loss.mass != "auto":
+            return None
+        seed, dim = self.config.run.seed, self.config.model.dim
+        return PairEvidence(self.material, dim, loss.evidence == "clip", seed)
 
     def _collator(self) -> PairCollator:
         material = self.material
@@ -291,6 +334,13 @@ class _Trainer:
         (self.run / "model" / "README.md").write_text(card, encoding="utf-8")
         state = self.state
         return TrainingResult(self.run, self.run / "model", report, state.epoch, state.best_epoch)
+
+
+def build_loss(config: Config) -> nn.Module:
+    """The training criterion as the configuration describes it."""
+    settings = config.loss.model_dump(exclude={"name", "mass_epochs", "evidence"})
+    loss: nn.Module = LOSSES[config.loss.name](**settings)
+    return loss
 
 
 def build_model(config: Config) -> AudioTextModel:

@@ -1,0 +1,93 @@
+"""Baselines: losses that compare each pair of a batch with its negatives.
+
+Their call, and what it raises, is that of all losses (see `otomatch.pairs`).
+"""
+
+import math
+
+from torch import Tensor, nn
+
+from otomatch.errors import InvalidInputError
+from otomatch.pairs import ClipIds, Metric, one_of, same_clip, similarities
+
+
+class TripletLoss(nn.Module):
+    """Triplet loss in both directions: each pair must beat its negatives by a margin.
+
+    The score is s_ij = 1 - d_M(x_i, y_j)^2 / 2, for unit vectors and M = I their cosine. With
+    h_ij = max(0, margin + s_ij - s_ii), the loss is the mean over audio clips i of the sum (or the
+    largest) of h_ij over the captions j of other clips, plus the same over captions.
+
+    Args:
+        margin: >= 0, in units of the score (which spans -1 to 1).
+        negatives: "sum" over all negatives, or the "hardest" alone.
+
+    Raises:
+        InvalidInputError: margin is negative or NaN, or negatives none of the above.
+
+    Shape:
+        audio (B, D), text (B, D) -> scalar. See `otomatch.pairs` for the call.
+    """
+
+    def __init__(self, margin: float = 0.2, negatives: str = "sum") -> None:
+        super().__init__()
+        if not 0 <= margin < math.inf:
+            raise InvalidInputError(f"margin is {margin}; expected a finite number >= 0")
+        self.margin = margin
+        self.negatives = one_of("negatives", negatives, ("sum", "hardest"))
+
+    def forward(
+        self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
+    ) -> Tensor:
+        """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
+        scores = similarities(audio, text, metric)
+        same = same_clip(clip_ids, audio)
+        right = scores.diagonal()
+        by_audio = (self.margin + scores - right[:, None]).clamp(min=0).masked_fill(same, 0)
+        by_text = (self.margin + scores - right).clamp(min=0).masked_fill(same, 0)
+        if self.negatives == "sum":
+            return (by_audio.sum() + by_text.sum()) / len(scores)
+        return by_audio.amax(1).mean() + by_text.amax(0).mean()
+
+    def extra_repr(self) -> str:
+        """Say the options in the module's printed form."""
+        return f"margin={self.margin}, negatives={self.negatives!r}"
+
+
+class NTXentLoss(nn.Module):
+    """Normalised-temperature cross-entropy (InfoNCE), averaged over both directions.
+
+    The score is s_ij = 1 - d_M(x_i, y_j)^2 / 2, for unit vectors and M = I their cosine. The loss
+    is the mean over i of -log softmax(s_i / temperature)_i over the captions, averaged with the
+    same over the audio clips. Other captions of the same clip are left out of the softmax.
+
+    Args:
+        temperature: > 0, in units of the score.
+
+    Raises:
+        InvalidInputError: temperature is not a finite number > 0.
+
+    Shape:
+        audio (B, D), text (B, D) -> scalar, in nats. See `otomatch.pairs` for the call.
+    """
+
+    def __init__(self, temperature: float = 0.07) -> None:
+        super().__init__()
+        if not 0 < temperature < math.inf:
+            raise InvalidInputError(f"temperature is {temperature}; expected a finite number > 0")
+        self.temperature = temperature
+
+    def forward(
+        self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
+    ) -> Tensor:
+        """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
+        scores = similarities(audio, text, metric)
+        same = same_clip(clip_ids, audio)
+        logits = (scores / self.temperature).masked_fill(same.fill_diagonal_(False), -math.inf)
+        by_audio = logits.logsumexp(1) - logits.diagonal()
+        by_text = logits.logsumexp(0) - logits.diagonal()
+        return (by_audio.mean() + by_text.mean()) / 2
+
+    def extra_repr(self) -> str:
+        """Say the options in the module's printed form."""
+        return f"temperature={self.temperature}"
