@@ -10,7 +10,7 @@ from sounds import hiss, tone, write_audio
 from tiny import AUDIO_SETTINGS, tiny_model, write_bert
 
 from otomatch import embed
-from otomatch.embed import cache_folder, clip_features, embed_clips, text_states
+from otomatch.embed import clip_features, embed_clips, text_states
 from otomatch.encoders import SmallAudioEncoder, text_encoder
 from otomatch.types import Clip
 
@@ -178,22 +178,6 @@ def test_two_at_once_get_the_same_features(clips, encoder, tmp_path, monkeypatch
     assert len(found) == 2
     np.testing.assert_array_equal(found[0].frames, found[1].frames)
     assert len(list((tmp_path / "features").iterdir())) == 1
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({"OTOMATCH_CACHE": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
-        ({"XDG_CACHE_HOME": "/b"}, "/b/otomatch"),
-        ({"HOME": "/c"}, "/c/.cache/otomatch"),
-    ],
-)
-def test_the_cache_lies_where_it_is_documented(variables, expected, monkeypatch):
-    for name in ("OTOMATCH_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert cache_folder() == Path(expected)
 
 
 # --- captions ----------------------------------------------------------------------------------

@@ -31,9 +31,9 @@ class DataConfig(_Section):
     """What to train on."""
 
     path: str = ""
-    """Folder of the data set (with captions.csv)."""
+    """Folder of the data set (with captions.csv), or NAME:FOLDER, e.g. clotho:data/clotho."""
     val: str = ""
-    """Folder to validate on; empty: rows of split 'val', else a random share of the clips."""
+    """Data set to validate on; empty: rows of split 'val', else a random share of the clips."""
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of the clips held out where no validation rows exist."""
     max_seconds: Positive = 10.0

@@ -2,8 +2,7 @@
 
 Two things never change while a model is trained, so they are computed once and kept on disk: the
 audio features of every clip (`clip_features`, memory-mapped) and a frozen text encoder's outputs
-(`text_states`, by content hash). The cache folder is ``$OTOMATCH_CACHE``, else
-``$XDG_CACHE_HOME/otomatch``, else ``~/.cache/otomatch``; it can be deleted at any time.
+(`text_states`, by content hash), in `otomatch.downloads.cache_folder` unless told otherwise.
 """
 
 import hashlib
@@ -28,6 +27,7 @@ from rich.progress import track
 from torch import Tensor
 
 from otomatch import audio
+from otomatch.downloads import cache_folder
 from otomatch.encoders import AudioEncoder, TextEncoder
 from otomatch.errors import AudioError
 from otomatch.model import AudioTextModel
@@ -37,13 +37,6 @@ T = TypeVar("T")
 
 _CHUNK = 64
 _FEATURE_DTYPE = np.float16  # half a hundredth of a decibel, at half the disk
-
-
-def cache_folder() -> Path:
-    """Where features and encoder outputs are kept."""
-    if "OTOMATCH_CACHE" in os.environ:
-        return Path(os.environ["OTOMATCH_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "otomatch"
 
 
 @dataclass(frozen=True)

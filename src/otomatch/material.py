@@ -1,7 +1,6 @@
 """What a run trains and validates on: clips, features on disk, captions, encoded text."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,7 +67,8 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     if not config.data.path:
         raise DatasetError("no data set: give its folder as data.path (--data on the command line)")
     progress = not console.quiet
-    train, val, final, skipped, fingerprint = _parts(config)
+    dataset = open_dataset(config.data.path)
+    train, val, final, skipped, fingerprint = _parts(config, dataset)
     clips = (*train, *val)
     features = clip_features(clips, model.audio_encoder, progress=progress)
     skipped += features.skipped
@@ -88,7 +88,7 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     states = None if trainable else text_states(model.text_encoder, captions, progress=progress)
     noisy_rows, noise = _exchange(config, captions, caption_rows, train_clips, clips)
     return Material(
-        Path(config.data.path).name,
+        dataset.name,
         [clip.id for clip in clips],
         features,
         train_clips,
@@ -105,10 +105,9 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
 
 
 def _parts(
-    config: Config,
+    config: Config, dataset: CaptionDataset
 ) -> tuple[tuple[Clip, ...], tuple[Clip, ...], CaptionDataset, tuple[Skipped, ...], str]:
     """Training clips, validation clips, the final data set, what is missing, and a fingerprint."""
-    dataset = open_dataset(config.data.path)
     skipped, fingerprint = dataset.skipped, dataset.fingerprint
     unknown = sorted(set(dataset.splits) - {"train", "val", "test"})
     if unknown:
