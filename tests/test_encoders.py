@@ -63,6 +63,7 @@ def padded(features, fill=0.0):
 # --- audio -------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:ResNet38 without its checkpoint")
 @pytest.mark.parametrize("name", sorted(AUDIO_ENCODERS))
 def test_every_audio_encoder_keeps_the_protocol(name):
     encoder = audio_encoder(name)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from otomatch.encoders.panns import Cnn10, Cnn14, ResNet38
 from otomatch.encoders.protocols import AudioEncoder, TextEncoder
 from otomatch.encoders.small import SmallAudioEncoder
 from otomatch.encoders.text import HuggingFaceTextEncoder
@@ -12,14 +13,22 @@ from otomatch.errors import InvalidInputError
 __all__ = [
     "AUDIO_ENCODERS",
     "AudioEncoder",
+    "Cnn10",
+    "Cnn14",
     "HuggingFaceTextEncoder",
+    "ResNet38",
     "SmallAudioEncoder",
     "TextEncoder",
     "audio_encoder",
     "text_encoder",
 ]
 
-AUDIO_ENCODERS: dict[str, Callable[..., AudioEncoder]] = {"small": SmallAudioEncoder}
+AUDIO_ENCODERS: dict[str, Callable[..., AudioEncoder]] = {
+    "Cnn10": Cnn10,
+    "Cnn14": Cnn14,
+    "ResNet38": ResNet38,
+    "small": SmallAudioEncoder,
+}
 
 
 def audio_encoder(name: str, checkpoint: str | Path | None = None, **settings: Any) -> AudioEncoder:
