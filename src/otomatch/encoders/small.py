@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from otomatch.audio import LogMel, LogMelConfig
+from otomatch.encoders.freezing import Freezable
 from otomatch.errors import InvalidInputError
 
 _FRONT_END = LogMelConfig(sample_rate=32000, n_fft=1024, hop=640, mels=64, low=50.0, high=14000.0)
@@ -49,7 +50,7 @@ def _norm_frames(norm: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
     )
 
 
-class SmallAudioEncoder(nn.Module):
+class SmallAudioEncoder(Freezable):
     """Log-mel -> four convolution blocks -> bidirectional GRU -> mean and max over time.
 
     The recurrence lets the pooled vector tell "a, then b" from "b, then a".
@@ -84,6 +85,7 @@ class SmallAudioEncoder(nn.Module):
         self.sample_rate, self.bands = _FRONT_END.sample_rate, _FRONT_END.mels
         self.frame_rate = _FRONT_END.sample_rate / _FRONT_END.hop
         self.feature_key = repr(_FRONT_END)
+        self.window_seconds: float | None = None
         self.width = 4 * hidden
         self.input_norm = nn.BatchNorm2d(self.bands)
         strides = ((2, 2), (2, 2), (1, 2), (1, 2))
