@@ -48,7 +48,9 @@ class AudioConfig(_Section):
     """The audio encoder."""
 
     encoder: str = "small"
-    """Name of the encoder."""
+    """'small', or 'clap:' and the Hugging Face name or folder of an unfused CLAP."""
+    trainable: Annotated[bool, Field(strict=False)] = True
+    """Train the encoder; a frozen one is run once per window of a clip and cached."""
     settings: dict[str, Any] = {}
     """Arguments of that encoder's constructor."""
 
@@ -57,13 +59,15 @@ class TextConfig(_Section):
     """The text encoder."""
 
     encoder: str = "minilm"
-    """'minilm' (packaged, no download), a Hugging Face name, or a local folder."""
-    pooling: Literal["mean", "cls"] = "mean"
-    """Mean over the tokens, or the first token's state."""
+    """'minilm' (packaged, no download), a Hugging Face name or a folder; 'clap:' and a CLAP's."""
+    pooling: Literal["mean", "cls"] | None = None
+    """Mean over the tokens, or the first token's state; none: the mean, or a CLAP's projection."""
     trainable: Annotated[bool, Field(strict=False)] = False
     """Fine-tune the encoder; a frozen one is run once per caption and cached."""
     max_tokens: Annotated[int, Field(ge=3)] = 64
     """Longer captions are cut."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Every dropout probability of the encoder, where it is trained; none: its own."""
 
 
 class ModelConfig(_Section):
@@ -71,8 +75,8 @@ class ModelConfig(_Section):
 
     dim: Count = 256
     """Dimensions of the joint space."""
-    hidden: Count = 512
-    """Hidden units of the two heads (linear, ReLU, linear)."""
+    hidden: Annotated[int, Field(ge=0)] = 512
+    """Hidden units of the two heads (linear, ReLU, linear); 0: no heads, for encoders dim wide."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout between the layers of the heads."""
 

@@ -41,8 +41,8 @@ class PairEvidence:
         self.p_values = torch.ones(len(material.captions))
         self.clean_share = 1.0
         sides = 1 if material.states is not None else 2
-        self._seen = torch.zeros(sides, len(material.features), dim)
-        self._drawn = torch.full((len(material.features),), -1)
+        self._seen = torch.zeros(sides, len(material.sounds), dim)
+        self._drawn = torch.full((len(material.sounds),), -1)
 
     def record(self, clips: Tensor, captions: Tensor, audio: Tensor, text: Tensor) -> None:
         """Remember the embeddings (B, D) of a batch."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from otomatch.config import Config
 from otomatch.datasets import CaptionDataset, open_dataset
-from otomatch.embed import ClipFeatures, clip_features, text_states
+from otomatch.embed import ClipRows, clip_features, clip_states, text_states
 from otomatch.errors import DatasetError
 from otomatch.model import AudioTextModel
 from otomatch.noise import corrupt
@@ -24,7 +24,9 @@ class Material:
     Attributes:
         name: of the data set.
         ids: of all clips.
-        features: of all clips, training and validation.
+        sounds: of all clips, training and validation: feature frames, or a frozen audio encoder's
+            outputs, one row per window.
+        encoded: whether they are outputs.
         train_clips: rows of the training clips.
         val_clips: rows of the validation clips.
         captions: all captions.
@@ -39,7 +41,8 @@ class Material:
 
     name: str
     ids: list[str]
-    features: ClipFeatures
+    sounds: ClipRows
+    encoded: bool
     train_clips: list[int]
     val_clips: list[int]
     captions: list[str]
@@ -57,9 +60,14 @@ class Material:
             return [self.captions[row] for row in rows.tolist()]
         return self.states[rows.cpu()].to(device)
 
+    def embed_validation(self, model: AudioTextModel) -> Tensor:
+        """Embeddings of the validation clips, float32 (clips, D), on the CPU."""
+        clips = [torch.from_numpy(np.array(self.sounds[row])) for row in self.val_clips]
+        return model.embed_audio_states(clips) if self.encoded else model.embed_features(clips)
+
 
 def prepare(config: Config, model: AudioTextModel, console: Console) -> Material:
-    """Open the data, compute or map the features, encode the captions, draw the noise.
+    """Open the data, compute or map what sounds and captions become, draw the noise.
 
     Raises:
         DatasetError: no data set is named, or too few clips are usable.
@@ -70,9 +78,14 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     dataset = open_dataset(config.data.path)
     train, val, final, skipped, fingerprint = _parts(config, dataset)
     clips = (*train, *val)
-    features = clip_features(clips, model.audio_encoder, progress=progress)
-    skipped += features.skipped
-    usable = [row for row, length in enumerate(features.lengths) if length > 0]
+    encoded = not model.audio_encoder.trainable
+    sounds = (
+        clip_states(clips, model, progress=progress)
+        if encoded
+        else clip_features(clips, model.audio_encoder, progress=progress)
+    )
+    skipped += sounds.skipped
+    usable = [row for row, length in enumerate(sounds.lengths) if length > 0]
     train_clips = [row for row in usable if row < len(train)]
     val_clips = [row for row in usable if row >= len(train)]
     if len(train_clips) < 2 or not val_clips:
@@ -90,7 +103,8 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     return Material(
         dataset.name,
         [clip.id for clip in clips],
-        features,
+        sounds,
+        encoded,
         train_clips,
         val_clips,
         captions,

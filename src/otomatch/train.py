@@ -111,7 +111,7 @@ class _Trainer:
         if self.accelerator.num_processes > 1:
             raise RunError("training on several processes is not supported yet; start one")
         torch.manual_seed(config.run.seed)
-        self.model = build_model(config)
+        self.model = build_model(config).to(self.accelerator.device)
         self.material = prepare(config, self.model, console)
         print_skipped(console, self.material.skipped)
         journal.claim_folder(run, config, self.material.fingerprint, self.material.noise)
@@ -153,12 +153,14 @@ class _Trainer:
         """One projected gradient step; returns what is logged."""
         seeds = self._seed_step()
         self._set_rates()
-        features = spec_augment(
-            batch.features, batch.lengths, seeds, **self.config.augment.model_dump()
-        )
+        if self.material.encoded:
+            sounds = batch.features[:, 0]  # the output for one window
+        else:
+            augment = self.config.augment.model_dump()
+            sounds = spec_augment(batch.features, batch.lengths, seeds, **augment)
         with self.accelerator.autocast():
-            text = self.material.text(batch.captions, features.device)
-            audio, text = self.model(features, batch.lengths, text)
+            text = self.material.text(batch.captions, sounds.device)
+            audio, text = self.model(sounds, batch.lengths, text)
         try:
             loss: Tensor = self.loss(
                 audio, text, self.model.ground, batch.clips, **self._mass(batch)
@@ -217,9 +219,7 @@ class _Trainer:
 
     def _validate(self) -> RetrievalReport:
         material = self.material
-        audio = self.model.embed_features(
-            [torch.from_numpy(np.array(material.features[row])) for row in material.val_clips]
-        )
+        audio = material.embed_validation(self.model)
         rows = [row for clip in material.val_clips for row in material.caption_rows[clip]]
         text_clip = [i for i, c in enumerate(material.val_clips) for _ in material.caption_rows[c]]
         if material.states is None:
@@ -299,10 +299,10 @@ class _Trainer:
     def _collator(self) -> PairCollator:
         material = self.material
         return PairCollator(
-            material.features,
+            material.sounds,
             material.train_clips,
             [material.train_captions[clip] for clip in material.train_clips],
-            max(1, self.model.window_frames),
+            1 if material.encoded else self.model.window_frames,
             self.config.run.seed,
         )
 
@@ -345,15 +345,10 @@ def build_loss(config: Config) -> nn.Module:
 
 def build_model(config: Config) -> AudioTextModel:
     """An untrained model as the configuration describes it."""
-    text = config.text
+    audio, text = config.audio, config.text
     return AudioTextModel(
-        audio_encoder(config.audio.encoder, **config.audio.settings),
-        text_encoder(
-            text.encoder,
-            pooling=text.pooling,
-            trainable=text.trainable,
-            max_tokens=text.max_tokens,
-        ),
+        audio_encoder(audio.encoder, trainable=audio.trainable, **audio.settings),
+        text_encoder(text.encoder, **text.model_dump(exclude={"encoder"})),
         ground=config.ground.model_dump(),
         window_seconds=config.data.max_seconds,
         **config.model.model_dump(),

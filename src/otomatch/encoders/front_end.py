@@ -1,12 +1,13 @@
 """The part of an audio encoder that is fixed: waveform to log-mel features."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from otomatch.audio import LogMel, LogMelConfig
+from otomatch.encoders.freezing import Freezable
 
 
-class LogMelEncoder(nn.Module):
+class LogMelEncoder(Freezable):
     """An audio encoder's front end; a subclass adds what is learned, and its width.
 
     Args:
@@ -23,6 +24,7 @@ class LogMelEncoder(nn.Module):
         self.sample_rate, self.bands = config.sample_rate, config.mels
         self.frame_rate = config.sample_rate / config.hop
         self.feature_key = repr(config)
+        self.window_seconds: float | None = None
 
     @torch.no_grad()
     def features(self, waveform: Tensor) -> Tensor:
