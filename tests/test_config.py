@@ -64,6 +64,7 @@ trees = section(
         lambda rest: {"name": "triplet", **rest},
         section(margin=positive, negatives=st.sampled_from(["sum", "hardest"])),
     )
+    | st.builds(lambda rest: {"name": "weighted-triplet", **rest}, section(margin=positive))
     | st.builds(lambda rest: {"name": "ntxent", **rest}, section(temperature=positive)),
     optim=section(
         lr=positive,
@@ -151,7 +152,7 @@ def sections(model: type[BaseModel]):
 
 def test_every_section_and_every_field_says_what_it_is():
     kinds = list(sections(Config))
-    assert len(kinds) == 12
+    assert len(kinds) == 13
     for kind in kinds:
         assert kind.__doc__
         for name, field in kind.model_fields.items():
@@ -347,7 +348,7 @@ def test_an_unknown_kind_of_loss_is_refused_with_the_kinds_there_are(value):
     (line,) = refused(f"loss.name={value}")
     assert line.startswith("loss.name = ")
     assert value in line.lower()
-    assert line.endswith("expected one of 'matching', 'triplet', 'ntxent'")
+    assert line.endswith("expected one of 'matching', 'triplet', 'weighted-triplet', 'ntxent'")
 
 
 def test_an_unknown_kind_of_ground_metric_is_refused_with_the_kinds_there_are():

@@ -82,7 +82,7 @@ def test_the_metric_is_projected_after_every_step(tones, tiny_bert, tmp_path, mo
     assert min(smallest) < 1e-5
 
 
-@pytest.mark.parametrize("loss", ["matching", "triplet", "ntxent"])
+@pytest.mark.parametrize("loss", ["matching", "triplet", "weighted-triplet", "ntxent"])
 def test_every_loss_falls_when_a_few_clips_are_learnt_by_heart(loss, tiny_bert, tmp_path):
     data = write_tones(tmp_path / "data", clips=12, seconds=0.3)
     config = tiny_config(

@@ -125,6 +125,15 @@ class TripletConfig(_Section):
     """Every negative of the batch, or the hardest one."""
 
 
+class WeightedTripletConfig(_Section):
+    """The training criterion: triplet loss with polynomial weights."""
+
+    name: Literal["weighted-triplet"]
+    """Pairs within the margin of their hardest negative, weighed by their similarities."""
+    margin: Positive = 0.2
+    """In units of cosine similarity."""
+
+
 class NTXentConfig(_Section):
     """The training criterion: contrastive loss (NT-Xent)."""
 
@@ -187,9 +196,10 @@ class Config(_Section):
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
     ground: Annotated[GroundConfig | LowRankConfig, Field(discriminator="name")] = GroundConfig()
-    loss: Annotated[MatchingConfig | TripletConfig | NTXentConfig, Field(discriminator="name")] = (
-        MatchingConfig()
-    )
+    loss: Annotated[
+        MatchingConfig | TripletConfig | WeightedTripletConfig | NTXentConfig,
+        Field(discriminator="name"),
+    ] = MatchingConfig()
     optim: OptimConfig = OptimConfig()
     augment: AugmentConfig = AugmentConfig()
     run: RunConfig = RunConfig()

@@ -24,7 +24,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from otomatch import checkpoint, journal
 from otomatch.batches import Batch, EpochSampler, PairCollator, spec_augment
 from otomatch.config import Config, dump_toml
-from otomatch.contrastive import NTXentLoss, TripletLoss
+from otomatch.contrastive import NTXentLoss, TripletLoss, WeightedTripletLoss
 from otomatch.encoders import audio_encoder, text_encoder
 from otomatch.errors import InvalidInputError, RunError
 from otomatch.evaluate import evaluate, score_embeddings
@@ -39,6 +39,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "matching": MatchingLoss,
     "ntxent": NTXentLoss,
     "triplet": TripletLoss,
+    "weighted-triplet": WeightedTripletLoss,
 }
 
 
