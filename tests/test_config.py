@@ -40,7 +40,7 @@ trees = section(
         val_share=between(0, 1, open_low=True, open_high=True),
         max_seconds=positive,
         noise=between(0, 1),
-        noise_kind=st.sampled_from(["clip", "caption"]),
+        noise_kind=st.sampled_from(["clip", "caption", "similar"]),
     ),
     audio=section(encoder=text, settings=st.dictionaries(text, values, max_size=3)),
     text=section(
@@ -273,7 +273,7 @@ def test_an_override_below_something_that_is_no_section_is_refused(tmp_path):
         ("data.max_seconds=0.0", "0.0: Input should be greater than 0"),
         ("data.noise=1.5", "1.5: Input should be less than or equal to 1"),
         ("data.noise=-0.5", "-0.5: Input should be greater than or equal to 0"),
-        ("data.noise_kind=clips", "'clips': Input should be 'clip' or 'caption'"),
+        ("data.noise_kind=clips", "'clips': Input should be 'clip', 'caption' or 'similar'"),
         ("data.path=2024", "2024: Input should be a valid string"),
         ("audio.settings=3", "3: Input should be a valid dictionary"),
         ("text.pooling=max", "'max': Input should be 'mean' or 'cls'"),

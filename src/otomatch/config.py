@@ -40,8 +40,8 @@ class DataConfig(_Section):
     """Longer clips are cropped at random in training, and cut into windows in evaluation."""
     noise: Share = 0.0
     """Share of the training clips whose captions are exchanged for another clip's."""
-    noise_kind: Literal["clip", "caption"] = "clip"
-    """Whether a wrong clip has all captions of another, or captions go wrong one by one."""
+    noise_kind: Literal["clip", "caption", "similar"] = "clip"
+    """clip: all captions of any other clip; similar: of one alike; caption: each on its own."""
 
 
 class AudioConfig(_Section):

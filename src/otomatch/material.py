@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from otomatch.config import Config
 from otomatch.datasets import CaptionDataset, open_dataset
 from otomatch.embed import ClipFeatures, clip_features, text_states
+from otomatch.encoders import text_encoder
 from otomatch.errors import DatasetError
 from otomatch.model import AudioTextModel
 from otomatch.noise import corrupt
@@ -84,7 +86,7 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     caption_rows = [list(range(e - len(c.captions), e)) for e, c in zip(ends, clips, strict=True)]
     trainable = model.text_encoder.trainable
     states = None if trainable else text_states(model.text_encoder, captions, progress=progress)
-    noisy_rows, noise = _exchange(config, captions, caption_rows, train_clips, clips)
+    noisy_rows, noise = _exchange(config, captions, caption_rows, train_clips, clips, progress)
     return Material(
         Path(config.data.path).name,
         features,
@@ -143,13 +145,22 @@ def _exchange(
     caption_rows: list[list[int]],
     train_clips: list[int],
     clips: tuple[Clip, ...],
+    progress: bool,
 ) -> tuple[list[list[int]], dict[str, Any] | None]:
     """Exchange the captions of a share of the training clips; returns a record of which."""
     data = config.data
     if not data.noise:
         return caption_rows, None
     own = [clips[clip].captions for clip in train_clips]
-    noise = corrupt(own, data.noise, config.run.seed, data.noise_kind)
+    similar = data.noise_kind == "similar"
+    noise = corrupt(
+        own,
+        data.noise,
+        config.run.seed,
+        data.noise_kind,
+        vectors=_meanings(own, progress) if similar else None,
+        labels=[clips[clip].label for clip in train_clips] if similar else None,
+    )
     rows = [row for clip in train_clips for row in caption_rows[clip]]
     sources = iter(noise.sources)
     noisy = list(caption_rows)
@@ -168,3 +179,17 @@ def _exchange(
             for clip in wrong
         },
     }
+
+
+def _meanings(captions: list[tuple[str, ...]], progress: bool) -> npt.NDArray[np.float64]:
+    """Unit vectors (n, width): the mean direction of each clip's captions.
+
+    From the packaged encoder whatever the run's own, so that the same noise serves all runs.
+    """
+    texts = [text for group in captions for text in group]
+    states = text_states(text_encoder("minilm"), texts, progress=progress).double().numpy()
+    states /= np.linalg.norm(states, axis=1, keepdims=True)
+    starts = np.cumsum([0, *(len(group) for group in captions[:-1])])
+    sums: npt.NDArray[np.float64] = np.add.reduceat(states, starts)
+    sums /= np.linalg.norm(sums, axis=1, keepdims=True)
+    return sums
