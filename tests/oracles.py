@@ -154,6 +154,19 @@ def naive_triplet(scores, clips, margin, reduce):
     return total / size
 
 
+def naive_weighted_triplet(scores, clips, margin):
+    """Polynomially weighted triplet loss by loops, over the hardest negative of each query."""
+    size = len(scores)
+    total = 0.0
+    for i in range(size):
+        others = [j for j in range(size) if clips[j] != clips[i]]
+        for found in ([scores[i][j] for j in others], [scores[j][i] for j in others]):
+            if found and max(found) + margin > scores[i][i]:
+                total += max(0.0, 0.2 * scores[i][i] ** 2 - 0.7 * scores[i][i] + 0.5)
+                total += max(0.0, 0.9 * max(found) ** 2 - 0.4 * max(found) + 0.03)
+    return total / size
+
+
 def naive_nt_xent(scores, clips, temperature):
     """NT-Xent loss by loops, captions of the same clip left out of the sums."""
     size = len(scores)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from otomatch import __version__
 from otomatch.cli import app
 from otomatch.config import load_config
+from otomatch.errors import ConfigError
 
 COMMANDS = ("compose", "train", "evaluate", "index", "search", "demo")
 TINY = """
@@ -129,6 +130,21 @@ def test_show_config_teaches_every_field_and_trains_nothing(tmp_path):
     assert "temperature = 0.07" in out
     assert "epsilon" not in out
     assert not (tmp_path / "run").exists()
+
+
+def test_noise_and_its_kind_are_options_of_training(tmp_path):
+    arguments = ("train", "--run", tmp_path / "run", "--show-config")
+    out = invoke(*arguments, "--noise", 0.4, "--noise-kind", "similar")
+    assert "noise = 0.4 " in out
+    assert 'noise_kind = "similar"' in out
+    assert "noise = 0.2 " in invoke(*arguments, "--set", "data.noise=0.6", "--noise", 0.2)
+    for wrong, message in (
+        (("--noise", 2), r"data\.noise = 2.*less than or equal to 1"),
+        (("--noise", 0.1, "--noise-kind", "loud"), "'loud': Input should be 'clip', .* 'similar'"),
+        (("--noise-kind", "caption"), "--noise-kind does nothing without noise; give --noise"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            invoke(*arguments, *wrong)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

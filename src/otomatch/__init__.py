@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from otomatch import retrieval as retrieval
     from otomatch.contrastive import NTXentLoss as NTXentLoss
     from otomatch.contrastive import TripletLoss as TripletLoss
+    from otomatch.contrastive import WeightedTripletLoss as WeightedTripletLoss
     from otomatch.datasets import open_dataset as open_dataset
     from otomatch.evaluate import evaluate as evaluate
     from otomatch.ground import Diagonal as Diagonal
@@ -42,6 +43,7 @@ _HOME = {
     "Plan": "transport",
     "SoundLibrary": "library",
     "TripletLoss": "contrastive",
+    "WeightedTripletLoss": "contrastive",
     "evaluate": "evaluate",
     "open_dataset": "datasets",
     "partial_sinkhorn": "transport",

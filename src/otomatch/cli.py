@@ -132,6 +132,16 @@ def train(
         typer.Option(help="Data set to validate on. Default: its split val, or some clips."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with the configuration.")] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="Share of the clips that get wrong captions, 0 to 1.")
+    ] = None,
+    noise_kind: Annotated[
+        str | None,
+        typer.Option(
+            help="Wrong captions are all those of any other clip (clip), of one alike (similar), "
+            "or single ones (caption). Default: clip."
+        ),
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override a field: section.field=value. Repeatable."),
@@ -152,6 +162,8 @@ def train(
 
     otomatch train --data scenes --run runs/ntxent --set loss.name=ntxent --set optim.epochs=20
 
+    otomatch train --data scenes --run runs/noisy --noise 0.4 --noise-kind similar
+
     otomatch train --run runs/first    (resumes)
     """
     from otomatch.config import dump_toml, load_config
@@ -161,7 +173,11 @@ def train(
     overrides = list(assignments or [])
     given = (("path", data), ("val", val))
     overrides += [_path(field, place) for field, place in given if place is not None]
+    wrong = (("noise", noise), ("noise_kind", noise_kind))
+    overrides += [f"data.{field}={value}" for field, value in wrong if value is not None]
     settings = load_config(config, overrides)
+    if noise_kind is not None and not settings.data.noise:
+        raise ConfigError("--noise-kind does nothing without noise; give --noise, for example 0.4")
     # A run must be resumable from any folder.
     places = {"path": settings.data.path, "val": settings.data.val}
     resolved = [_path(field, place) for field, place in places.items() if place]

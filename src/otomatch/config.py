@@ -40,8 +40,8 @@ class DataConfig(_Section):
     """Longer clips are cropped at random in training, and cut into windows in evaluation."""
     noise: Share = 0.0
     """Share of the training clips whose captions are exchanged for another clip's."""
-    noise_kind: Literal["clip", "caption"] = "clip"
-    """Whether a wrong clip has all captions of another, or captions go wrong one by one."""
+    noise_kind: Literal["clip", "caption", "similar"] = "clip"
+    """clip: all captions of any other clip; similar: of one alike; caption: each on its own."""
 
 
 class AudioConfig(_Section):
@@ -112,6 +112,8 @@ class MatchingConfig(_Section):
     """The mass falls from 1 to its value over so many epochs; none: 3 if trimmed, else 0."""
     evidence: Literal["clip", "caption"] = "clip"
     """With mass auto: a clip's captions are right or wrong together, or one by one."""
+    null: Literal["random", "similar"] = "random"
+    """With mass auto: captions that a pair must beat; similar where near ones were mixed up."""
     scale: Literal["max"] | Positive = "max"
     """What distances are divided by: the batch's largest, or a number."""
     tolerance: Positive = 1e-8
@@ -131,6 +133,15 @@ class TripletConfig(_Section):
     """In units of cosine similarity."""
     negatives: Literal["sum", "hardest"] = "sum"
     """Every negative of the batch, or the hardest one."""
+
+
+class WeightedTripletConfig(_Section):
+    """The training criterion: triplet loss with polynomial weights."""
+
+    name: Literal["weighted-triplet"]
+    """Pairs within the margin of their hardest negative, weighed by their similarities."""
+    margin: Positive = 0.2
+    """In units of cosine similarity."""
 
 
 class NTXentConfig(_Section):
@@ -195,9 +206,10 @@ class Config(_Section):
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
     ground: Annotated[GroundConfig | LowRankConfig, Field(discriminator="name")] = GroundConfig()
-    loss: Annotated[MatchingConfig | TripletConfig | NTXentConfig, Field(discriminator="name")] = (
-        MatchingConfig()
-    )
+    loss: Annotated[
+        MatchingConfig | TripletConfig | WeightedTripletConfig | NTXentConfig,
+        Field(discriminator="name"),
+    ] = MatchingConfig()
     optim: OptimConfig = OptimConfig()
     augment: AugmentConfig = AugmentConfig()
     run: RunConfig = RunConfig()

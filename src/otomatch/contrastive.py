@@ -31,9 +31,7 @@ class TripletLoss(nn.Module):
 
     def __init__(self, margin: float = 0.2, negatives: str = "sum") -> None:
         super().__init__()
-        if not 0 <= margin < math.inf:
-            raise InvalidInputError(f"margin is {margin}; expected a finite number >= 0")
-        self.margin = margin
+        self.margin = _checked_margin(margin)
         self.negatives = one_of("negatives", negatives, ("sum", "hardest"))
 
     def forward(
@@ -52,6 +50,57 @@ class TripletLoss(nn.Module):
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""
         return f"margin={self.margin}, negatives={self.negatives!r}"
+
+
+class WeightedTripletLoss(nn.Module):
+    """Triplet loss that weighs each pair by a polynomial of its similarity, in both directions.
+
+    The universal weighting of Wei et al. (CVPR 2020, arXiv 2010.03403), as Mei et al. (Interspeech
+    2022, arXiv 2203.15537) use it for audio and text, with the constants of their published code
+    (which also passes over pairs that score above 1 - 1e-5). The score is s_ij = 1 - d_M(x_i,
+    y_j)^2 / 2, for unit vectors and M = I their cosine. A query i counts where its hardest negative
+    n_i, the highest score among the items of other clips, comes within the margin: n_i + margin >
+    s_ii. It then adds P(s_ii) + N(n_i),
+
+        P(s) = max(0, 0.5 - 0.7 s + 0.2 s^2)     falls to 0 at s = 1
+        N(s) = max(0, 0.03 - 0.4 s + 0.9 s^2)    is 0 for 0.096 <= s <= 0.349, and rises above
+
+    and the loss is the sum over the queries of both directions, divided by B. Whether a query
+    counts has no gradient, so the loss jumps at the margin. N also rises below 0.096: a hardest
+    negative that is less similar is pulled towards that, as published.
+
+    Args:
+        margin: >= 0, in units of the score (which spans -1 to 1).
+
+    Raises:
+        InvalidInputError: margin is negative, infinite or NaN.
+
+    Shape:
+        audio (B, D), text (B, D) -> scalar. See `otomatch.pairs` for the call.
+    """
+
+    def __init__(self, margin: float = 0.2) -> None:
+        super().__init__()
+        self.margin = _checked_margin(margin)
+
+    def forward(
+        self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
+    ) -> Tensor:
+        """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
+        scores = similarities(audio, text, metric)
+        others = scores.masked_fill(same_clip(clip_ids, audio), -math.inf)
+        right = scores.diagonal()
+        total = scores.new_zeros(())
+        for hardest in (others.amax(1), others.amax(0)):
+            counts = hardest + self.margin > right  # -inf, where there is no negative, does not
+            positive, negative = right[counts], hardest[counts]
+            total = total + (0.5 - 0.7 * positive + 0.2 * positive.square()).clamp(min=0).sum()
+            total = total + (0.03 - 0.4 * negative + 0.9 * negative.square()).clamp(min=0).sum()
+        return total / len(scores)
+
+    def extra_repr(self) -> str:
+        """Say the options in the module's printed form."""
+        return f"margin={self.margin}"
 
 
 class NTXentLoss(nn.Module):
@@ -91,3 +140,9 @@ class NTXentLoss(nn.Module):
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""
         return f"temperature={self.temperature}"
+
+
+def _checked_margin(margin: float) -> float:
+    if not 0 <= margin < math.inf:
+        raise InvalidInputError(f"margin is {margin}; expected a finite number >= 0")
+    return margin

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from otomatch import audio
 from otomatch.downloads import cache_folder
-from otomatch.encoders import AudioEncoder, TextEncoder
+from otomatch.encoders import AudioEncoder, TextEncoder, text_encoder
 from otomatch.errors import AudioError
 from otomatch.model import AudioTextModel
 from otomatch.types import Clip, Skipped
@@ -176,6 +176,25 @@ def text_states(
         found = store.read(by_key)
     vectors = np.array([found[key] for key in keys], np.float32)
     return torch.from_numpy(vectors.reshape(len(keys), encoder.width))
+
+
+def meanings(
+    captions: Sequence[Sequence[str]], cache: Path | None = None, progress: bool = False
+) -> npt.NDArray[np.float64]:
+    """What groups of captions mean: unit vectors (n, width), the mean direction of each group.
+
+    From the packaged encoder, whatever a run's own, so that they are the same for all runs.
+
+    Raises:
+        MissingDependencyError: the packaged encoder is not installed.
+    """
+    texts = [text for group in captions for text in group]
+    states = text_states(text_encoder("minilm"), texts, cache, progress).double().numpy()
+    states /= np.linalg.norm(states, axis=1, keepdims=True)
+    starts = np.cumsum([0, *(len(group) for group in captions[:-1])])
+    sums: npt.NDArray[np.float64] = np.add.reduceat(states, starts)
+    sums /= np.linalg.norm(sums, axis=1, keepdims=True)
+    return sums
 
 
 def embed_clips(

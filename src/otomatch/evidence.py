@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from otomatch.embed import meanings
 from otomatch.material import Material
-from otomatch.mismatch import pair_weights, rank_p_values
+from otomatch.mismatch import Ints, nearest, pair_weights, rank_p_values
 from otomatch.model import AudioTextModel
 
 FILE = "pairs.csv"
@@ -26,8 +27,9 @@ class PairEvidence:
     Args:
         material: of the run.
         dim: dimensions of the joint space.
-        by_clip: whether a clip's captions are right or wrong together, or one by one.
         seed: of the run.
+        by_clip: whether a clip's captions are right or wrong together, or one by one.
+        similar: compare each with captions that mean nearly the same, not with random ones.
 
     Attributes:
         weights: (captions,) how sure it is that each caption describes the clip it trains with;
@@ -35,8 +37,10 @@ class PairEvidence:
         clean_share: estimated share of right pairs; 1 until then.
     """
 
-    def __init__(self, material: Material, dim: int, by_clip: bool, seed: int) -> None:
-        self.material, self.by_clip, self.seed = material, by_clip, seed
+    def __init__(
+        self, material: Material, dim: int, seed: int, *, by_clip: bool, similar: bool
+    ) -> None:
+        self.material, self.seed, self.by_clip, self.similar = material, seed, by_clip, similar
         self.weights = torch.ones(len(material.captions))
         self.p_values = torch.ones(len(material.captions))
         self.clean_share = 1.0
@@ -61,6 +65,7 @@ class PairEvidence:
                 model.whiten(text),
                 place,
                 by_clip=self.by_clip,
+                rivals=self._rivals(rows) if self.similar else None,
                 seed=[self.seed, epoch, 5],
             )
             found = pair_weights(p)
@@ -80,6 +85,12 @@ class PairEvidence:
             return [[row] for row in drawn], self._seen[1][list(clips)]
         rows = [self.material.train_captions[clip] for clip in clips]
         return rows, model.embed_text_states(states[[row for group in rows for row in group]])
+
+    def _rivals(self, rows: list[list[int]]) -> Ints:
+        """For each item that is judged, those whose captions mean nearly the same."""
+        groups = rows if self.by_clip else [[row] for group in rows for row in group]
+        captions = self.material.captions
+        return nearest(meanings([[captions[row] for row in group] for group in groups]))
 
     def _judged(self, clips: Sequence[int], rows: list[list[int]]) -> list[list[int]]:
         """The captions that each p-value speaks of."""

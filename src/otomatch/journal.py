@@ -40,13 +40,19 @@ def claim_folder(run: Path, config: Config, fingerprint: str, noise: dict[str, A
     """Write what a run is: its data, which captions were exchanged, and then its configuration.
 
     Raises:
-        RunError: the run was begun on other data.
+        RunError: the run was begun on other data, or with other captions exchanged.
     """
     if (run / _CONFIG).is_file():
         if (run / _DATA).read_text(encoding="utf-8").strip() != fingerprint:
             raise RunError(
                 f"the data in {config.data.path} have changed since {run} was begun (captions, or "
                 "sizes or times of files); put them back, or begin another run"
+            )
+        if noise is not None and json.loads((run / _NOISE).read_text(encoding="utf-8")) != noise:
+            raise RunError(
+                f"other captions would be exchanged than {run / _NOISE} records: the sentence "
+                "vectors came out otherwise, as on another machine; go on where the run was begun, "
+                "or begin another"
             )
         return
     run.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from otomatch.config import Config
 from otomatch.datasets import CaptionDataset, open_dataset
-from otomatch.embed import ClipRows, clip_features, clip_states, text_states
+from otomatch.embed import ClipRows, clip_features, clip_states, meanings, text_states
 from otomatch.errors import DatasetError
 from otomatch.model import AudioTextModel
 from otomatch.noise import corrupt
@@ -99,7 +99,7 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     caption_rows = [list(range(e - len(c.captions), e)) for e, c in zip(ends, clips, strict=True)]
     trainable = model.text_encoder.trainable
     states = None if trainable else text_states(model.text_encoder, captions, progress=progress)
-    noisy_rows, noise = _exchange(config, captions, caption_rows, train_clips, clips)
+    noisy_rows, noise = _exchange(config, captions, caption_rows, train_clips, clips, progress)
     return Material(
         dataset.name,
         [clip.id for clip in clips],
@@ -159,13 +159,22 @@ def _exchange(
     caption_rows: list[list[int]],
     train_clips: list[int],
     clips: tuple[Clip, ...],
+    progress: bool,
 ) -> tuple[list[list[int]], dict[str, Any] | None]:
     """Exchange the captions of a share of the training clips; returns a record of which."""
     data = config.data
     if not data.noise:
         return caption_rows, None
     own = [clips[clip].captions for clip in train_clips]
-    noise = corrupt(own, data.noise, config.run.seed, data.noise_kind)
+    similar = data.noise_kind == "similar"
+    noise = corrupt(
+        own,
+        data.noise,
+        config.run.seed,
+        data.noise_kind,
+        vectors=meanings(own, progress=progress) if similar else None,
+        labels=[clips[clip].label for clip in train_clips] if similar else None,
+    )
     rows = [row for clip in train_clips for row in caption_rows[clip]]
     sources = iter(noise.sources)
     noisy = list(caption_rows)

@@ -24,7 +24,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from otomatch import checkpoint, journal
 from otomatch.batches import Batch, EpochSampler, PairCollator, spec_augment
 from otomatch.config import Config, MatchingConfig, dump_toml
-from otomatch.contrastive import NTXentLoss, TripletLoss
+from otomatch.contrastive import NTXentLoss, TripletLoss, WeightedTripletLoss
 from otomatch.encoders import audio_encoder, text_encoder
 from otomatch.errors import InvalidInputError, RunError
 from otomatch.evaluate import evaluate, score_embeddings
@@ -40,6 +40,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "matching": MatchingLoss,
     "ntxent": NTXentLoss,
     "triplet": TripletLoss,
+    "weighted-triplet": WeightedTripletLoss,
 }
 
 TRIMMED_MASS_EPOCHS = 3.0
@@ -293,8 +294,13 @@ class _Trainer:
         loss = self.config.loss
         if not isinstance(loss, MatchingConfig) or loss.mass != "auto":
             return None
-        seed, dim = self.config.run.seed, self.config.model.dim
-        return PairEvidence(self.material, dim, loss.evidence == "clip", seed)
+        return PairEvidence(
+            self.material,
+            self.config.model.dim,
+            self.config.run.seed,
+            by_clip=loss.evidence == "clip",
+            similar=loss.null == "similar",
+        )
 
     def _collator(self) -> PairCollator:
         material = self.material
@@ -338,7 +344,7 @@ class _Trainer:
 
 def build_loss(config: Config) -> nn.Module:
     """The training criterion as the configuration describes it."""
-    settings = config.loss.model_dump(exclude={"name", "mass_epochs", "evidence"})
+    settings = config.loss.model_dump(exclude={"name", "mass_epochs", "evidence", "null"})
     loss: nn.Module = LOSSES[config.loss.name](**settings)
     return loss
 
