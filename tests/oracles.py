@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 # --- retrieval ---------------------------------------------------------------------------------
@@ -192,3 +193,24 @@ def central_differences(function, tensor, step=1e-5):
         flat[i] = kept
         out[i] = (above - below) / (2 * step)
     return gradient
+
+
+def naive_rank_p_values(audio, text, clip_of, by_clip, rivals=None):
+    """Rank p-values by loops over everything; the sample is everything too."""
+    clips = range(len(audio))
+    items = [[j] for j in range(len(text))]
+    if by_clip:
+        items = [[j for j in range(len(text)) if clip_of[j] == i] for i in clips]
+    clip = [clip_of[item[0]] for item in items]
+
+    def cost(i, item):
+        return np.mean([np.linalg.norm(audio[i] - text[j]) for j in items[item]])
+
+    centre = [np.mean([cost(i, k) for i in clips if i != clip[k]]) for k in range(len(items))]
+    found = []
+    for k, i in enumerate(clip):
+        against = range(len(items)) if rivals is None else rivals[k]
+        others = [o for o in against if clip[o] != i]
+        own = cost(i, k) - centre[k]
+        found.append((1 + sum(cost(i, o) - centre[o] <= own for o in others)) / (1 + len(others)))
+    return np.array(found)

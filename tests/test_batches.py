@@ -1,12 +1,14 @@
 """Training batches: order, captions, crops, padding, SpecAugment."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otomatch.batches import EpochSampler, PairCollator, spec_augment
+from otomatch.batches import EpochBatches, PairCollator, spec_augment
 from otomatch.embed import ClipRows
 
 BANDS = 4
@@ -32,18 +34,56 @@ def collator(max_frames=100, seed=0, rows=ROWS, caption_rows=CAPTION_ROWS) -> Pa
 
 
 def test_every_epoch_visits_every_row_once():
-    sampler = EpochSampler(17, seed=0)
-    assert len(sampler) == 17
+    batches = EpochBatches(17, 5, drop_last=False, seed=0)
+    assert len(batches) == 4
     for epoch in range(3):
-        sampler.set_epoch(epoch)
-        assert sorted(sampler) == list(range(17))
+        batches.set_epoch(epoch)
+        assert [len(batch) for batch in batches] == [5, 5, 5, 2]
+        assert sorted(chain(*batches)) == list(range(17))
+
+
+@pytest.mark.parametrize(
+    ("total", "size", "drop_last", "expected"),
+    [
+        (17, 5, True, [5, 5, 5]),
+        (15, 5, False, [5, 5, 5]),
+        (16, 5, False, [5, 5, 5]),  # one pair alone has nothing to be told from
+        (3, 100, True, [3]),
+        (3, 100, False, [3]),
+    ],
+)
+def test_the_rest_of_an_epoch_is_a_batch_where_asked_for(total, size, drop_last, expected):
+    batches = EpochBatches(total, size, drop_last, seed=0)
+    assert [len(batch) for batch in batches] == expected
+    assert len(batches) == len(expected)
+    assert [batches.place(step)[1] for step in range(len(batches))] == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 40), st.integers(2, 12), st.integers(1, 6), st.booleans(), st.integers(0, 9))
+def test_the_stretches_of_all_processes_make_up_each_batch(total, size, workers, drop_last, seed):
+    whole = list(EpochBatches(total, size, drop_last, seed))
+    parts = []
+    for rank in range(workers):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("otomatch.processes.count", lambda: workers)
+            patch.setattr("otomatch.processes.rank", lambda rank=rank: rank)
+            batches = EpochBatches(total, size, drop_last, seed)
+            parts.append(list(batches))
+            for step, part in enumerate(parts[-1]):
+                rows, count = batches.place(step)
+                assert (len(part), count) == (rows.stop - rows.start, len(whole[step]))
+    joined = [list(chain(*stretches)) for stretches in zip(*parts, strict=True)]
+    assert joined == whole[: len(joined)]
+    assert len(joined) >= len(whole) - 1  # a rest too small for all is left out
+    assert all(len(batch) < workers for batch in whole[len(joined) :])
 
 
 def test_the_order_differs_by_epoch_and_by_seed_and_is_else_the_same():
     def order(seed, epoch):
-        sampler = EpochSampler(17, seed)
-        sampler.set_epoch(epoch)
-        return tuple(sampler)
+        batches = EpochBatches(17, 17, drop_last=True, seed=seed)
+        batches.set_epoch(epoch)
+        return tuple(*batches)
 
     orders = {order(seed, epoch) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
@@ -51,14 +91,14 @@ def test_the_order_differs_by_epoch_and_by_seed_and_is_else_the_same():
 
 
 def test_going_back_to_an_epoch_gives_its_order_again_even_after_half_an_epoch():
-    sampler = EpochSampler(17, seed=0)
-    first = list(sampler)
-    iterator = iter(sampler)
+    batches = EpochBatches(17, 4, drop_last=False, seed=0)
+    first = list(batches)
+    iterator = iter(batches)
     next(iterator)
-    sampler.set_epoch(1)
-    assert list(sampler) != first
-    sampler.set_epoch(0)
-    assert list(sampler) == first
+    batches.set_epoch(1)
+    assert list(batches) != first
+    batches.set_epoch(0)
+    assert list(batches) == first
 
 
 # --- pairs -----------------------------------------------------------------------------------
@@ -239,3 +279,18 @@ def test_the_clips_of_a_batch_are_hidden_at_different_places():
     assert len({tuple(clip.any(1).tolist()) for clip in augmented([40] * 8, **shares)[2]}) > 4
     shares = {"band_masks": 1, "band_share": 0.5}
     assert len({tuple(clip.any(0).tolist()) for clip in augmented([40] * 8, **shares)[2]}) > 4
+
+
+def test_a_stretch_of_a_batch_is_hidden_as_in_the_whole_batch():
+    features, lengths = torch.rand(7, 40, 6) + 1, torch.tensor([40, 40, 30, 20, 40, 10, 40])
+    settings = {"time_masks": 2, "time_share": 0.4, "band_masks": 1, "band_share": 0.5}
+    whole = spec_augment(features, lengths, np.random.default_rng(3), **settings)
+    for rows in (slice(0, 3), slice(3, 7)):
+        part = spec_augment(
+            features[rows],
+            lengths[rows],
+            np.random.default_rng(3),
+            **settings,
+            place=(rows, 7),
+        )
+        torch.testing.assert_close(part, whole[rows])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from otomatch import processes
 from otomatch.embed import ClipRows
 
 
@@ -32,22 +33,44 @@ class Batch(NamedTuple):
     clips: Tensor
 
 
-class EpochSampler(Sampler[int]):
-    """A fresh order of ``size`` rows for every epoch, the same for the same seed and epoch."""
+class EpochBatches(Sampler[list[int]]):
+    """The batches of an epoch: a fresh order of ``total`` rows for every seed and epoch.
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
+    Of every batch, each process gets its own stretch, in rank order.
+
+    Args:
+        total: rows.
+        size: of a batch, over all processes; ``total`` if that is less.
+        drop_last: leave out the rest that fills no batch. A rest of fewer rows than there are
+            processes, or of one row, is left out in any case.
+        seed: of the orders.
+    """
+
+    def __init__(self, total: int, size: int, drop_last: bool, seed: int) -> None:
+        self.total, self.size, self.seed, self.epoch = total, min(size, total), seed, 0
+        rest = total % self.size
+        self.rest = 0 if drop_last or rest < max(2, processes.count()) else rest
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.size
+        return self.total // self.size + (self.rest > 0)
 
-    def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        yield from order.tolist()
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.total).tolist()
+        for step in range(len(self)):
+            whole = order[step * self.size :][: self._rows(step)]
+            yield whole[processes.share(len(whole))]
+
+    def place(self, step: int) -> tuple[slice, int]:
+        """This process's rows of a batch, and how many the batch has."""
+        rows = self._rows(step)
+        return processes.share(rows), rows
+
+    def _rows(self, step: int) -> int:
+        return self.size if step < self.total // self.size else self.rest
 
 
 class PairCollator:
@@ -108,6 +131,7 @@ def spec_augment(
     time_share: float,
     band_masks: int,
     band_share: float,
+    place: tuple[slice, int] | None = None,
 ) -> Tensor:
     """Hide random stretches of time and of frequency in every clip (SpecAugment).
 
@@ -122,25 +146,35 @@ def spec_augment(
         time_share: longest stretch as a share of the clip, [0, 1).
         band_masks: stretches of frequency per clip.
         band_share: widest stretch as a share of the bands, [0, 1).
+        place: which rows of a larger batch these are, and how many that has; the draws are those
+            of the whole batch.
     """
-    count, frames, bands = features.shape
+    rows, frames, bands = features.shape
     sizes = lengths.cpu().numpy()
-    hidden = _stretches(rng, time_masks, time_share, sizes, frames)[:, :, None]
-    hidden = hidden | _stretches(rng, band_masks, band_share, np.full(count, bands), bands)[:, None]
+    place = (slice(rows), rows) if place is None else place
+    hidden = _stretches(rng, time_masks, time_share, sizes, frames, place)[:, :, None]
+    widths = np.full(rows, bands)
+    hidden = hidden | _stretches(rng, band_masks, band_share, widths, bands, place)[:, None]
     hidden &= (np.arange(frames) < sizes[:, None])[:, :, None]  # padding stays zero
     mean = features.sum((1, 2), keepdim=True) / (lengths.view(-1, 1, 1) * bands)
     return torch.where(torch.from_numpy(hidden).to(features.device), mean, features)
 
 
 def _stretches(
-    rng: np.random.Generator, masks: int, share: float, sizes: npt.NDArray[np.int64], width: int
+    rng: np.random.Generator,
+    masks: int,
+    share: float,
+    sizes: npt.NDArray[np.int64],
+    width: int,
+    place: tuple[slice, int],
 ) -> npt.NDArray[np.bool_]:
     """Union of ``masks`` random stretches within the first sizes[i] places, (B, width)."""
+    own, total = place
     hidden = np.zeros((len(sizes), width), bool)
     places = np.arange(width)
     for _ in range(masks):
-        length = rng.random(len(sizes)) * share * sizes
-        start = rng.random(len(sizes)) * (sizes - length)
+        length = rng.random(total)[own] * share * sizes
+        start = rng.random(total)[own] * (sizes - length)
         end = start + length
         hidden |= (places >= start.round()[:, None]) & (places < end.round()[:, None])
     return hidden

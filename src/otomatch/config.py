@@ -164,6 +164,10 @@ class OptimConfig(_Section):
     """Decoupled weight decay; vectors and the ground metric have none."""
     batch: Annotated[int, Field(ge=2)] = 128
     """Pairs per step, over all processes."""
+    drop_last: Annotated[bool, Field(strict=False)] = True
+    """Leave out the rest of an epoch that fills no batch."""
+    accumulate: Count = 1
+    """Batches whose gradients are averaged for one step."""
     epochs: Count = 12
     """Passes over the training clips."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -194,6 +198,8 @@ class RunConfig(_Section):
     """Stop after so many epochs without a better validation score; 0: never."""
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     """Mixed precision; auto: bf16 where the hardware computes it natively."""
+    wandb: str = ""
+    """Project of Weights & Biases that the log goes to as well; empty: none."""
     checkpoint_minutes: Positive = 10.0
     """A checkpoint is written after every epoch, and within one after so many minutes."""
 

@@ -95,7 +95,7 @@ def _uniform(log: Sequence[Row], setting: Setting) -> str:
     return (
         f"the plan is almost uniform ({100 * blur:.0f} % of the largest entropy): it tells no pair "
         "from another, so nothing is learnt; loss.epsilon is too large for these costs: lower it "
-        "(0.03 to 0.05 suits scale 'max')"
+        "(0.03 to 0.05 suits scale 'max'), or, if the embeddings have collapsed, lower optim.lr"
     )
 
 

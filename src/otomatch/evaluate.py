@@ -8,8 +8,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from otomatch import processes
 from otomatch.datasets import CaptionDataset, open_dataset
-from otomatch.embed import embed_clips, text_states
+from otomatch.embed import EmbeddedClips, embed_clips, text_states
 from otomatch.errors import DatasetError, InvalidInputError
 from otomatch.model import AudioTextModel
 from otomatch.retrieval import (
@@ -21,7 +22,7 @@ from otomatch.retrieval import (
     modality_gap,
 )
 from otomatch.transport import sinkhorn
-from otomatch.types import Skipped
+from otomatch.types import Clip, Skipped
 
 # One value for every loss, so that the transductive figures can be compared.
 PLAN_EPSILON = 0.05
@@ -70,6 +71,9 @@ def evaluate(
 ) -> Evaluation:
     """Measure retrieval in both directions, and the modality gap.
 
+    Where several processes have joined (torchrun), all of them must call it; they share the work
+    and get the same report.
+
     Args:
         model: any model.
         dataset: an open data set, or what `open_dataset` opens.
@@ -87,7 +91,7 @@ def evaluate(
     """
     if not isinstance(dataset, CaptionDataset):
         dataset = open_dataset(dataset)
-    embedded = embed_clips(model, dataset.clips, progress)
+    embedded = _embed_clips(model, dataset.clips, progress)
     row_of = {clip: row for row, clip in enumerate(embedded.rows)}
     pairs = [
         (caption, row_of[clip])
@@ -150,7 +154,29 @@ def _score_transductively(
     return evaluate_scores(plan.log_plan, text_clip, ks, map_ks, tolerance=1e-5)
 
 
+def _embed_clips(model: AudioTextModel, clips: Sequence[Clip], progress: bool) -> EmbeddedClips:
+    """`embed_clips`, each process a share of them."""
+
+    def work(rows: Sequence[int]) -> EmbeddedClips:
+        first = processes.rank() == 0
+        found = embed_clips(model, [clips[row] for row in rows], progress and first)
+        return replace(found, rows=[rows[row] for row in found.rows])
+
+    parts: list[EmbeddedClips] = processes.spread(range(len(clips)), work)
+    return EmbeddedClips(
+        torch.cat([part.vectors for part in parts]),
+        [row for part in parts for row in part.rows],
+        tuple(entry for part in parts for entry in part.skipped),
+    )
+
+
 def _embed_captions(model: AudioTextModel, captions: Sequence[str], progress: bool) -> Tensor:
-    if model.text_encoder.trainable:
-        return model.embed_text(captions)
-    return model.embed_text_states(text_states(model.text_encoder, captions, progress=progress))
+    """Embed captions, each process a share of them."""
+
+    def work(part: Sequence[str]) -> Tensor:
+        if model.text_encoder.trainable:
+            return model.embed_text(part)
+        shown = progress and processes.rank() == 0
+        return model.embed_text_states(text_states(model.text_encoder, part, progress=shown))
+
+    return torch.cat(processes.spread(captions, work))

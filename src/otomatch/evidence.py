@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from otomatch import processes
 from otomatch.embed import meanings
 from otomatch.material import Material
 from otomatch.mismatch import Ints, nearest, pair_weights, rank_p_values
@@ -30,6 +31,7 @@ class PairEvidence:
         seed: of the run.
         by_clip: whether a clip's captions are right or wrong together, or one by one.
         similar: compare each with captions that mean nearly the same, not with random ones.
+        device: where processes exchange tensors.
 
     Attributes:
         weights: (captions,) how sure it is that each caption describes the clip it trains with;
@@ -38,9 +40,17 @@ class PairEvidence:
     """
 
     def __init__(
-        self, material: Material, dim: int, seed: int, *, by_clip: bool, similar: bool
+        self,
+        material: Material,
+        dim: int,
+        seed: int,
+        *,
+        by_clip: bool,
+        similar: bool,
+        device: torch.device,
     ) -> None:
-        self.material, self.seed, self.by_clip, self.similar = material, seed, by_clip, similar
+        self.material, self.seed, self.device = material, seed, device
+        self.by_clip, self.similar = by_clip, similar
         self.weights = torch.ones(len(material.captions))
         self.p_values = torch.ones(len(material.captions))
         self.clean_share = 1.0
@@ -56,23 +66,38 @@ class PairEvidence:
 
     def update(self, model: AudioTextModel, epoch: int) -> None:
         """Judge all pairs that came by since the last call, and forget their embeddings."""
+        self._collect()
         clips = (self._drawn >= 0).nonzero().squeeze(1).tolist()
-        rows, text = self._captions(model, clips)
         if len(clips) > 1:
-            place = np.repeat(np.arange(len(clips)), [len(group) for group in rows])
-            p = rank_p_values(
-                model.whiten(self._seen[0][clips]),
-                model.whiten(text),
-                place,
-                by_clip=self.by_clip,
-                rivals=self._rivals(rows) if self.similar else None,
-                seed=[self.seed, epoch, 5],
-            )
-            found = pair_weights(p)
-            self.clean_share = found.clean_share
-            for target, values in ((self.weights, found.weights), (self.p_values, p)):
-                for value, group in zip(values, self._judged(clips, rows), strict=True):
-                    target[group] = float(value)
+            self._judge(model, clips, epoch)
+        judged = (self.weights, self.p_values, self.clean_share)
+        self.weights, self.p_values, self.clean_share = processes.agree(judged)
+        self._forget()
+
+    def _judge(self, model: AudioTextModel, clips: list[int], epoch: int) -> None:
+        rows, text = self._captions(model, clips)
+        p = rank_p_values(
+            model.whiten(self._seen[0][clips]),
+            model.whiten(text),
+            np.repeat(np.arange(len(clips)), [len(group) for group in rows]),
+            by_clip=self.by_clip,
+            rivals=self._rivals(rows) if self.similar else None,
+            seed=[self.seed, epoch, 5],
+        )
+        found = pair_weights(p)
+        self.clean_share = found.clean_share
+        for group, value, weight in zip(self._judged(clips, rows), p, found.weights, strict=True):
+            self.p_values[group], self.weights[group] = float(value), float(weight)
+
+    def _collect(self) -> None:
+        """Bring what the processes have seen to the first one."""
+        self._seen = processes.collect(self._seen, self.device)
+        self._drawn = processes.collect(self._drawn + 1, self.device) - 1
+        if processes.rank():
+            self._forget()
+
+    def _forget(self) -> None:
+        self._seen.zero_()
         self._drawn.fill_(-1)
 
     def _captions(
@@ -99,7 +124,8 @@ class PairEvidence:
         return [[row] for group in rows for row in group]
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must keep."""
+        """What a checkpoint must keep, on the first process; all of them must call it."""
+        self._collect()
         return {
             "weights": self.weights,
             "p_values": self.p_values,
@@ -112,7 +138,8 @@ class PairEvidence:
         """Undo `tensors`."""
         self.weights, self.p_values = tensors["weights"], tensors["p_values"]
         self.clean_share = float(tensors["clean_share"].item())
-        self._seen, self._drawn = tensors["seen"], tensors["drawn"]
+        if processes.rank() == 0:
+            self._seen, self._drawn = tensors["seen"], tensors["drawn"]
 
     def table(self) -> str:
         """The training pairs with their p-values and weights, as CSV."""

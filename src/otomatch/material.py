@@ -1,5 +1,6 @@
 """What a run trains and validates on: clips, features on disk, captions, encoded text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from otomatch import processes
 from otomatch.config import Config
 from otomatch.datasets import CaptionDataset, open_dataset
 from otomatch.embed import ClipRows, clip_features, clip_states, meanings, text_states
@@ -60,10 +62,26 @@ class Material:
             return [self.captions[row] for row in rows.tolist()]
         return self.states[rows.cpu()].to(device)
 
-    def embed_validation(self, model: AudioTextModel) -> Tensor:
-        """Embeddings of the validation clips, float32 (clips, D), on the CPU."""
-        clips = [torch.from_numpy(np.array(self.sounds[row])) for row in self.val_clips]
-        return model.embed_audio_states(clips) if self.encoded else model.embed_features(clips)
+    def embed_validation(self, model: AudioTextModel) -> tuple[Tensor, Tensor, list[int]]:
+        """Embed the validation clips and their own captions; every process takes a share.
+
+        Returns:
+            Unit vectors of the clips, of the captions, and for each caption the row of its clip.
+        """
+        rows = [row for clip in self.val_clips for row in self.caption_rows[clip]]
+        text_clip = [i for i, c in enumerate(self.val_clips) for _ in self.caption_rows[c]]
+        audio = processes.spread(self.val_clips, lambda clips: self._embed_clips(model, clips))
+        text = processes.spread(rows, lambda part: self._embed_captions(model, part))
+        return torch.cat(audio), torch.cat(text), text_clip
+
+    def _embed_clips(self, model: AudioTextModel, clips: Sequence[int]) -> Tensor:
+        sounds = [torch.from_numpy(np.array(self.sounds[row])) for row in clips]
+        return model.embed_audio_states(sounds) if self.encoded else model.embed_features(sounds)
+
+    def _embed_captions(self, model: AudioTextModel, rows: Sequence[int]) -> Tensor:
+        if self.states is None:
+            return model.embed_text([self.captions[row] for row in rows])
+        return model.embed_text_states(self.states[list(rows)])
 
 
 def prepare(config: Config, model: AudioTextModel, console: Console) -> Material:

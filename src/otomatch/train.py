@@ -9,42 +9,35 @@ weights are then bit for bit those of a run that was never stopped.
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration, skip_first_batches
+from accelerate import Accelerator, skip_first_batches
 from accelerate.state import AcceleratorState
 from rich.console import Console
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import DataLoader
 
-from otomatch import checkpoint, journal
-from otomatch.batches import Batch, EpochSampler, PairCollator, spec_augment
+from otomatch import checkpoint, journal, processes
+from otomatch.batch_norm import convert_batch_norm
+from otomatch.batches import Batch, EpochBatches, PairCollator, spec_augment
 from otomatch.config import Config, MatchingConfig, dump_toml
-from otomatch.contrastive import NTXentLoss, TripletLoss, WeightedTripletLoss
+from otomatch.diagnostics import gradient_norms, spectrum
 from otomatch.encoders import audio_encoder, text_encoder
 from otomatch.errors import InvalidInputError, RunError
 from otomatch.evaluate import evaluate, score_embeddings
 from otomatch.evidence import PairEvidence, write_pairs
-from otomatch.losses import MatchingLoss
 from otomatch.material import prepare
 from otomatch.model import AudioTextModel
+from otomatch.monitor import Monitor
+from otomatch.objective import Objective
 from otomatch.optim import parameter_groups, precision, schedule
 from otomatch.report import model_card, print_skipped
 from otomatch.retrieval import RetrievalReport
-
-LOSSES: dict[str, type[nn.Module]] = {
-    "matching": MatchingLoss,
-    "ntxent": NTXentLoss,
-    "triplet": TripletLoss,
-    "weighted-triplet": WeightedTripletLoss,
-}
-
-TRIMMED_MASS_EPOCHS = 3.0
-"""Until cost ranks pairs, trimming would drop right ones."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +63,9 @@ class TrainingResult:
 def train(config: Config, run: str | Path, *, progress: bool = True) -> TrainingResult:
     """Train a model, or go on with a run that was interrupted.
 
+    Where torchrun has started several processes, they share every batch: a run gives the same model
+    (up to rounding and dropout) on any number of them.
+
     Args:
         config: everything that defines the run, see `load_config`.
         run: its folder, created if need be.
@@ -79,9 +75,9 @@ def train(config: Config, run: str | Path, *, progress: bool = True) -> Training
         DatasetError: the data set cannot be opened, or has too few usable clips.
         RunError: the folder belongs to another run or is damaged, or the loss became NaN.
     """
-    folder = Path(run)
-    journal.check_folder(folder, config)
-    trainer = _Trainer(config, folder, Console(stderr=True, quiet=not progress))
+    processes.join()
+    console = Console(stderr=True, quiet=not progress or processes.rank() > 0)
+    trainer = _Trainer(config, Path(run), console)
     trainer.fit()
     return trainer.result()
 
@@ -96,119 +92,141 @@ class _State:
     best_epoch: int = 0
     finished: bool = False
     sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     log: list[dict[str, float]] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Add figures of a step to those of its epoch."""
+        for key, value in values.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+            self.counts[key] = self.counts.get(key, 0) + 1
 
 
 class _Trainer:
-    """One run: its data, model, optimiser and progress."""
+    """One run: its data, model, optimiser and progress; the same on every process."""
 
     def __init__(self, config: Config, run: Path, console: Console) -> None:
         self.config, self.run, self.console = config, run, console
         AcceleratorState._reset_state()  # or a second run could not have another precision
-        self.accelerator = Accelerator(
-            mixed_precision=precision(config.run.precision),
-            dataloader_config=DataLoaderConfiguration(split_batches=True),
-        )
-        if self.accelerator.num_processes > 1:
-            raise RunError("training on several processes is not supported yet; start one")
+        self.accelerator = Accelerator(mixed_precision=precision(config.run.precision))
+        processes.first_before_others(lambda: journal.check_folder(run, config))
         torch.manual_seed(config.run.seed)
         self.model = build_model(config).to(self.accelerator.device)
-        self.material = prepare(config, self.model, console)
+        self.material = processes.first_before_others(lambda: prepare(config, self.model, console))
         print_skipped(console, self.material.skipped)
-        journal.claim_folder(run, config, self.material.fingerprint, self.material.noise)
+        self.leads = processes.rank() == 0
+        if self.leads:
+            journal.claim_folder(run, config, self.material.fingerprint, self.material.noise)
+        if processes.count() > 1:
+            convert_batch_norm(self.model)
         self.collator = self._collator()
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optim))
-        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.loss = build_loss(config)
+        optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optim))
+        self.peaks = [group["lr"] for group in optimizer.param_groups]
         self.evidence = self._evidence()
-        self.state = self._resume()
-        self.model, self.optimizer, self.loader = self.accelerator.prepare(
-            self.model, self.optimizer, self._loader()
-        )
+        self.objective = Objective(config, self.evidence)
+        self.batches, self.loader = self._loader()
+        self.state = self._resume(optimizer)
+        self.optimizer = self.accelerator.prepare(optimizer)
 
     def fit(self) -> None:
-        with journal.progress_bar(self.console, len(self.loader), self.config.optim.epochs) as show:
-            while not self.state.finished:
+        state, steps, epochs = self.state, len(self.loader), self.config.optim.epochs
+        active = self.leads and not state.finished
+        with (
+            Monitor(self.config, self.run, self.batches.size, state.epoch, active) as monitor,
+            journal.progress_bar(self.console, steps, epochs) as show,
+        ):
+            while not state.finished:
                 started = time.monotonic()
                 self._train_epoch(show)
                 report = self._validate()
-                self._close_epoch(report, time.monotonic() - started)
+                self._close_epoch(report, time.monotonic() - started, monitor)
 
     def _train_epoch(self, show: journal.Show) -> None:
-        state, config = self.state, self.config
+        state = self.state
         self.collator.set_epoch(state.epoch)
-        self.loader.set_epoch(state.epoch)
+        self.batches.set_epoch(state.epoch)
         self.model.train()
-        saved = time.monotonic()
+        self.optimizer.zero_grad()
+        saved = waiting = time.monotonic()
         for batch in skip_first_batches(self.loader, state.step):
+            state.add({"data_wait": time.monotonic() - waiting})
             values = self._step(batch)
-            for key, value in values.items():
-                state.sums[key] = state.sums.get(key, 0.0) + value
+            state.add(values)
             state.step += 1
             show(state.epoch, state.step, values)
-            if time.monotonic() - saved > 60 * config.run.checkpoint_minutes:
+            if self._due(saved):
                 self._save()
                 saved = time.monotonic()
+            waiting = time.monotonic()
+
+    def _due(self, saved: float) -> bool:
+        """Whether to write a checkpoint now, between two updates."""
+        late = time.monotonic() - saved > 60 * self.config.run.checkpoint_minutes
+        return self._updates_after(self.state.step - 1) and processes.agree(late)
 
     def _step(self, batch: Batch) -> dict[str, float]:
-        """One projected gradient step; returns what is logged."""
-        seeds = self._seed_step()
+        """The gradient of one batch, and a projected step where one is due; what is logged."""
         self._set_rates()
-        if self.material.encoded:
-            sounds = batch.features[:, 0]  # the output for one window
-        else:
-            augment = self.config.augment.model_dump()
-            sounds = spec_augment(batch.features, batch.lengths, seeds, **augment)
+        sounds, lengths = self._augmented(batch)
         with self.accelerator.autocast():
             text = self.material.text(batch.captions, sounds.device)
-            audio, text = self.model(sounds, batch.lengths, text)
+            audio, text = self.model(sounds, lengths, text)
+        epochs = self.state.epoch + self.state.step / len(self.loader)
         try:
-            loss: Tensor = self.loss(
-                audio, text, self.model.ground, batch.clips, **self._mass(batch)
-            )
+            loss = self.objective(audio, text, self.model.ground, batch, epochs)
         except InvalidInputError as error:
             raise self._diverged(str(error)) from error
         if not math.isfinite(loss.item()):
             raise self._diverged(f"the loss is {loss.item()}")
-        if self.evidence is not None:
-            self.evidence.record(batch.clips, batch.captions, audio, text)
-        values = {"loss": loss.item(), "grad_norm": self._descend(loss)}
-        status = getattr(self.loss, "last", None)
-        if status is not None:
-            values |= {"sinkhorn_iterations": status.iterations, "marginal_error": status.error}
-        return values
+        self.accelerator.backward(loss / self._batches_per_update())
+        values = {"loss": loss.item(), **self.objective.status()}
+        return values | (self._descend() if self._updates_after(self.state.step) else {})
 
-    def _mass(self, batch: Batch) -> dict[str, Tensor]:
-        """Set the loss's mass for this step, or return the weights that decide it."""
-        if self.evidence is not None:
-            return {"weights": self.evidence.weights[batch.captions.cpu()]}
-        settings = self.config.loss
-        if isinstance(settings, MatchingConfig) and isinstance(settings.mass, float):
-            falling = settings.mass_epochs
-            if falling is None:
-                falling = TRIMMED_MASS_EPOCHS if settings.target == "trimmed" else 0.0
-            done = self.state.epoch + self.state.step / len(self.loader)
-            share = min(1.0, done / falling) if falling else 1.0
-            cast(MatchingLoss, self.loss).mass = 1 - share * (1 - settings.mass)
-        return {}
-
-    def _descend(self, loss: Tensor) -> float:
-        self.optimizer.zero_grad()
-        self.accelerator.backward(loss)
-        norm = float(
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
+    def _augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the audio encoder gets, and how long each clip is."""
+        seeds = self._seed_step()
+        device = self.accelerator.device
+        if self.material.encoded:  # the output for one window
+            return batch.features[:, 0].to(device), batch.lengths.to(device)
+        hidden = spec_augment(
+            batch.features,
+            batch.lengths,
+            seeds,
+            **self.config.augment.model_dump(),
+            place=self.batches.place(self.state.step),
         )
+        return hidden.to(device), batch.lengths.to(device)
+
+    def _updates_after(self, step: int) -> bool:
+        """Whether the weights are updated after a step: every `accumulate`, and the last one."""
+        return (step + 1) % self.config.optim.accumulate == 0 or step + 1 == len(self.loader)
+
+    def _batches_per_update(self) -> int:
+        every = self.config.optim.accumulate
+        first = self.state.step // every * every
+        return min(every, len(self.loader) - first)
+
+    def _descend(self) -> dict[str, float]:
+        """One projected gradient step; returns the gradient's norm, whole and by part."""
+        processes.average_gradients(self.model.parameters())
+        self.accelerator.unscale_gradients()
+        parts = gradient_norms(self.model)
+        clip = self.config.optim.clip_norm
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), clip).item()
         # In float16 a scaler skips such a step and goes on with a smaller scale.
         if not math.isfinite(norm) and self.accelerator.scaler is None:
             raise self._diverged(f"the norm of the gradient is {norm}")
         self.optimizer.step()
+        self.optimizer.zero_grad()
         self.model.ground.project_()
-        return norm
+        return {"grad_norm": norm, **{name: value.item() for name, value in parts.items()}}
 
     def _seed_step(self) -> np.random.Generator:
         # Dropout and SpecAugment depend on where the run is, not on how it got there.
         place = [self.config.run.seed, self.state.epoch, self.state.step]
-        torch.manual_seed(int(np.random.SeedSequence([*place, 2]).generate_state(1)[0]))
+        own = [processes.rank()] if processes.rank() else []
+        torch.manual_seed(int(np.random.SeedSequence([*place, 2, *own]).generate_state(1)[0]))
         return np.random.default_rng([*place, 3])
 
     def _set_rates(self) -> None:
@@ -219,72 +237,74 @@ class _Trainer:
             group["lr"] = peak * factor
 
     def _validate(self) -> RetrievalReport:
-        material = self.material
-        audio = material.embed_validation(self.model)
-        rows = [row for clip in material.val_clips for row in material.caption_rows[clip]]
-        text_clip = [i for i, c in enumerate(material.val_clips) for _ in material.caption_rows[c]]
-        if material.states is None:
-            text = self.model.embed_text([material.captions[row] for row in rows])
-        else:
-            text = self.model.embed_text_states(material.states[rows])
+        audio, text, text_clip = self.material.embed_validation(self.model)
         try:
             return score_embeddings(self.model, audio, text, text_clip)
         except InvalidInputError as error:
             raise self._diverged(str(error)) from error
 
-    def _close_epoch(self, report: RetrievalReport, seconds: float) -> None:
+    def _close_epoch(self, report: RetrievalReport, seconds: float, monitor: Monitor) -> None:
         state, score = self.state, journal.score(report)
-        row = {"epoch": state.epoch + 1, "seconds": round(seconds, 2)}
-        row |= {key: value / state.step for key, value in state.sums.items()}
         if self.evidence is not None:
             self.evidence.update(self.model, state.epoch)
-            row["clean_share"] = self.evidence.clean_share
-        row |= {"score": score, **journal.flat(report)}
-        state.log.append(row)
-        state.epoch, state.step, state.sums = state.epoch + 1, 0, {}
+        state.log.append(self._row(report, seconds))
+        state.epoch, state.step, state.sums, state.counts = state.epoch + 1, 0, {}, {}
         if score > state.best_score:
             state.best_score, state.best_epoch = score, state.epoch
             self._save_best(report)
         waited = state.epoch - state.best_epoch
         patience = self.config.run.patience
         state.finished = state.epoch >= self.config.optim.epochs or 0 < patience <= waited
+        monitor.follow(state.log, state.warned)
         self._save()
-        line = journal.epoch_line(row, self.config.optim.epochs, state.best_epoch)
+        line = journal.epoch_line(state.log[-1], self.config.optim.epochs, state.best_epoch)
         self.console.print(line, soft_wrap=True, highlight=False)
 
+    def _row(self, report: RetrievalReport, seconds: float) -> dict[str, float]:
+        """What is logged of an epoch; everything but the wait for data is a mean over its steps."""
+        state = self.state
+        means = {key: value / state.counts[key] for key, value in state.sums.items()}
+        means["data_wait"] = state.sums["data_wait"]
+        row = {"epoch": state.epoch + 1, "seconds": round(seconds, 2), **means}
+        if self.evidence is not None:
+            row["clean_share"] = self.evidence.clean_share
+        row |= spectrum(self.model.ground.matrix)
+        return row | {"score": journal.score(report), **journal.flat(report)}
+
     def _save(self) -> None:
-        model = self.accelerator.unwrap_model(self.model)
+        evidence = None if self.evidence is None else self.evidence.tensors()
+        if not self.leads:
+            return
         checkpoint.write(
             self.run / "checkpoint",
-            checkpoint.capture(
-                model,
-                self.optimizer,
-                asdict(self.state),
-                None if self.evidence is None else self.evidence.tensors(),
-            ),
+            checkpoint.capture(self.model, self.optimizer, asdict(self.state), evidence),
         )
         if self.evidence is not None:
             write_pairs(self.run, self.evidence)
         journal.write_log(self.run, self.state.log)
 
     def _save_best(self, report: RetrievalReport) -> None:
+        if not self.leads:
+            return
         card = model_card(
             self.run.name,
             report,
             f"the validation clips of {self.material.name}, after epoch {self.state.epoch}",
             dump_toml(self.config),
         )
-        self.accelerator.unwrap_model(self.model).save_pretrained(self.run / "model", card)
+        self.model.save_pretrained(self.run / "model", card)
 
-    def _resume(self) -> _State:
+    def _resume(self, optimizer: torch.optim.Optimizer) -> _State:
         saved = checkpoint.read(self.run / "checkpoint")
+        processes.wait()  # nobody writes the next one before all have read this one
         if saved is None:
             return _State()
-        checkpoint.restore(saved, self.model, self.optimizer)
+        checkpoint.restore(saved, self.model, optimizer)
         state = _State(**saved.progress)
         if self.evidence is not None:
             self.evidence.restore(saved.extra)
-        journal.write_log(self.run, state.log)  # a kill may have come before the last row
+        if self.leads:
+            journal.write_log(self.run, state.log)  # a kill may have come before the last row
         if not state.finished:
             at = f"epoch {state.epoch + 1}, step {state.step + 1}"
             self.console.print(f"Resuming {self.run} at {at}", soft_wrap=True, highlight=False)
@@ -300,6 +320,7 @@ class _Trainer:
             self.config.run.seed,
             by_clip=loss.evidence == "clip",
             similar=loss.null == "similar",
+            device=self.accelerator.device,
         )
 
     def _collator(self) -> PairCollator:
@@ -312,11 +333,10 @@ class _Trainer:
             self.config.run.seed,
         )
 
-    def _loader(self) -> DataLoader[int]:
-        size = len(self.material.train_clips)
-        sampler = EpochSampler(size, self.config.run.seed)
-        batches = BatchSampler(sampler, min(self.config.optim.batch, size), drop_last=True)
-        return DataLoader(
+    def _loader(self) -> tuple[EpochBatches, DataLoader[int]]:
+        size, optim = len(self.material.train_clips), self.config.optim
+        batches = EpochBatches(size, optim.batch, optim.drop_last, self.config.run.seed)
+        return batches, DataLoader(
             cast(Any, range(size)),
             batch_sampler=batches,
             collate_fn=self.collator,
@@ -331,22 +351,17 @@ class _Trainer:
 
     def result(self) -> TrainingResult:
         """Measure the best model, on the test split if there is one, and write it down."""
-        path = self.run / "report.json"
+        processes.wait()  # for the model's folder
         model = AudioTextModel.from_pretrained(self.run / "model").to(self.accelerator.device)
         dataset = self.material.final
         report = evaluate(model, dataset, progress=not self.console.quiet)
-        path.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-        card = model_card(self.run.name, report, dataset.name, dump_toml(self.config))
-        (self.run / "model" / "README.md").write_text(card, encoding="utf-8")
+        if self.leads:
+            text = json.dumps(report.to_dict(), indent=2) + "\n"
+            (self.run / "report.json").write_text(text, encoding="utf-8")
+            card = model_card(self.run.name, report, dataset.name, dump_toml(self.config))
+            (self.run / "model" / "README.md").write_text(card, encoding="utf-8")
         state = self.state
         return TrainingResult(self.run, self.run / "model", report, state.epoch, state.best_epoch)
-
-
-def build_loss(config: Config) -> nn.Module:
-    """The training criterion as the configuration describes it."""
-    settings = config.loss.model_dump(exclude={"name", "mass_epochs", "evidence", "null"})
-    loss: nn.Module = LOSSES[config.loss.name](**settings)
-    return loss
 
 
 def build_model(config: Config) -> AudioTextModel:
