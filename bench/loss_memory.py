@@ -33,15 +33,21 @@ def megabytes(field):
     return int(status.split()[0]) / 1024
 
 
+def growth(function):
+    """How far the resident memory rises above what it is now while the function runs, in MB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    before = megabytes("VmRSS")
+    function()
+    return megabytes("VmHWM") - before
+
+
 def peak(loss_fn, size, dim):
     """Peak of one loss and backward beyond the inputs, in MB."""
     torch.manual_seed(0)
     audio, text = (torch.nn.functional.normalize(torch.randn(size, dim), dim=1) for _ in range(2))
     metric = Mahalanobis(dim)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = megabytes("VmRSS")
-    loss_fn(audio.requires_grad_(), text.requires_grad_(), metric).backward()
-    return megabytes("VmHWM") - before
+    audio, text = audio.requires_grad_(), text.requires_grad_()
+    return growth(lambda: loss_fn(audio, text, metric).backward())
 
 
 def main():

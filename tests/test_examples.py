@@ -1,6 +1,7 @@
 """Every example runs as its first line says."""
 
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,6 +22,18 @@ def test_matching_loss_falls_to_less_than_half(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     losses = [float(line.split("KL")[1].split()[0]) for line in lines]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_ddp_matching_loss_gives_the_same_losses_in_one_process_and_in_two(monkeypatch, capsys):
+    run("ddp_matching_loss.py", monkeypatch=monkeypatch)
+    alone = [float(line.split("KL")[1]) for line in capsys.readouterr().out.splitlines()]
+    assert alone[-1] < 0.5 * alone[0]
+    script = str(EXAMPLES / "ddp_matching_loss.py")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
+    done = subprocess.run([sys.executable, *launch], check=True, capture_output=True, text=True)
+    first = [line for line in done.stdout.splitlines() if line.startswith("process 0")]
+    shared = [float(line.split("KL")[1]) for line in first]
+    assert shared == pytest.approx(alone, abs=0.01)
 
 
 def test_transport_plan_prints_both_plans(monkeypatch, capsys):

@@ -21,10 +21,11 @@ from oracles import (
 
 from otomatch import adjoint, losses
 from otomatch.contrastive import NTXentLoss, TripletLoss, WeightedTripletLoss
+from otomatch.distributed import Shard
 from otomatch.errors import InvalidInputError
 from otomatch.ground import GROUND_METRICS, Identity, Mahalanobis
 from otomatch.losses import MatchingLoss
-from otomatch.pairs import similarities
+from otomatch.pairs import open_pairs
 from otomatch.transport import partial_sinkhorn, sinkhorn
 
 EXACT = {"tolerance": 1e-13, "max_iterations": 5000}
@@ -275,16 +276,17 @@ def test_the_partial_gradient_equals_a_dense_solve_of_the_optimality_conditions(
     matrix = design.T @ (plan.plan.reshape(-1, 1) * design)
     z = torch.linalg.pinv(matrix) @ (-design.T @ target.reshape(-1))
     expected = target + plan.plan * (design @ z).reshape(size, size)
-    torch.testing.assert_close(adjoint.partial_slope(target, plan), expected, rtol=0, atol=1e-10)
+    found = adjoint.partial_slope(target, plan, Shard.whole(size))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 def test_conjugate_gradients_take_one_step_for_a_diagonal_matrix_of_any_scale():
     diagonal = torch.logspace(-9, 0, 30, dtype=torch.float64)
     calls = []
 
-    def apply(z):
+    def apply(z, done):
         calls.append(z)
-        return diagonal * z
+        return diagonal * z, done
 
     z = adjoint._least(apply, torch.ones(30, dtype=torch.float64), diagonal)
     torch.testing.assert_close(z, 1 / diagonal)
@@ -293,7 +295,11 @@ def test_conjugate_gradients_take_one_step_for_a_diagonal_matrix_of_any_scale():
 
 def test_conjugate_gradients_stay_finite_without_a_solution():
     matrix = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
-    z = adjoint._least(lambda z: matrix @ z, torch.ones(2).double(), matrix.diagonal())
+
+    def apply(z, done):
+        return matrix @ z, done
+
+    z = adjoint._least(apply, torch.ones(2).double(), matrix.diagonal())
     assert torch.isfinite(z).all()
 
 
@@ -327,7 +333,7 @@ def test_no_gradient_is_computed_where_none_is_wanted():
 
 def test_the_trimmed_target_keeps_the_cheapest_pairs_and_part_of_the_last():
     cost = torch.rand(5, 5) + torch.diag(torch.tensor([3.0, 1.0, 5.0, 2.0, 4.0]))
-    kept = losses._trim(torch.eye(5) / 5, cost, 0.5)
+    kept = losses._trim(torch.eye(5) / 5, cost, 0.5, Shard.whole(5))
     assert kept.diagonal().tolist() == pytest.approx([0.1, 0.2, 0.0, 0.2, 0.0])
     assert kept.sum().item() == pytest.approx(0.5)
 
@@ -338,7 +344,7 @@ def test_the_trimmed_target_is_the_cheapest_part_of_the_target(clips, mass, seed
     random = torch.Generator().manual_seed(seed)
     cost = torch.rand(len(clips), len(clips), generator=random, dtype=torch.float64)
     target = matching_target(clips)
-    kept = losses._trim(target, cost, mass)
+    kept = losses._trim(target, cost, mass, Shard.whole(len(clips)))
     assert kept.sum().item() == pytest.approx(mass)
     assert (kept >= 0).all()
     assert (kept <= target + 1e-12).all()
@@ -353,7 +359,8 @@ def test_the_trimmed_loss_is_the_gap_of_the_two_objectives(clips):
     epsilon, mass = 0.1, 0.6
     loss = MatchingLoss(epsilon, mass, "trimmed", **EXACT)(audio, text, full_metric(), clips)
     cost = scaled_cost(audio, text, full_metric())
-    target = losses._trim(matching_target(clips or list(range(7))), cost, mass)
+    target = matching_target(clips or list(range(7)))
+    target = losses._trim(target, cost, mass, Shard.whole(7))
     plan = partial_sinkhorn(cost, epsilon, mass, **EXACT).plan
 
     def objective(p):
@@ -382,7 +389,7 @@ def test_the_trimmed_gradient_in_the_cost_is_target_minus_plan():
         torch.ones(6, 1), torch.ones(6, 1), lambda _x, _y: cost
     )
     loss.backward()
-    target = losses._trim(torch.eye(6).double() / 6, cost.detach(), 0.5)
+    target = losses._trim(torch.eye(6).double() / 6, cost.detach(), 0.5, Shard.whole(6))
     plan = partial_sinkhorn(cost.detach(), 0.1, 0.5, **EXACT).plan
     torch.testing.assert_close(cost.grad, (target - plan) / 0.1, rtol=0, atol=1e-9)
 
@@ -476,7 +483,9 @@ def test_baselines_equal_the_naive_loops(clips, name):
 
 def test_the_identity_metric_scores_unit_vectors_by_their_cosine():
     audio, text = batch()
-    torch.testing.assert_close(similarities(audio, text, Identity(5)), audio @ text.T)
+    by_audio, by_text = open_pairs(audio, text).similarities(Identity(5))
+    torch.testing.assert_close(by_audio, audio @ text.T)
+    torch.testing.assert_close(by_text, text @ audio.T)
 
 
 @pytest.mark.parametrize("loss_fn", BASELINES)
@@ -726,9 +735,9 @@ def test_losses_can_be_copied_pickled_and_printed():
         for other in (copy.deepcopy(loss_fn), pickle.loads(pickle.dumps(loss_fn))):  # noqa: S301
             assert other(audio, text, Identity(5)).item() == pytest.approx(expected, rel=1e-6)
     assert "epsilon=0.02, mass=0.9, target='full', scale='max'" in repr(MatchingLoss(0.02, 0.9))
-    assert repr(NTXentLoss()) == "NTXentLoss(temperature=0.07)"
-    assert repr(TripletLoss()) == "TripletLoss(margin=0.2, negatives='sum')"
-    assert repr(WeightedTripletLoss()) == "WeightedTripletLoss(margin=0.2)"
+    assert repr(NTXentLoss()) == "NTXentLoss(temperature=0.07, gather=False)"
+    assert repr(TripletLoss()) == "TripletLoss(margin=0.2, negatives='sum', gather=False)"
+    assert repr(WeightedTripletLoss()) == "WeightedTripletLoss(margin=0.2, gather=False)"
 
 
 def saved_numbers(loss_fn, size, dim):

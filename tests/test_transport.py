@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from oracles import central_differences, naive_fill, naive_sinkhorn
 
 from otomatch import partial_sinkhorn, sinkhorn, transport
+from otomatch.distributed import Shard
 from otomatch.errors import InvalidInputError
 
 EXACT = {"tolerance": 1e-13, "max_iterations": 5000}
@@ -228,8 +229,8 @@ def test_the_log_domain_agrees_with_the_kernel_domain(mass, epsilon, monkeypatch
 
 def test_the_kernel_is_used_exactly_where_it_is_safe():
     wide = torch.tensor([[0.0, -353.0]], dtype=torch.float64)
-    assert isinstance(transport._sums(wide), transport._Kernel)
-    assert isinstance(transport._sums(1.01 * wide), transport._LogKernel)
+    assert isinstance(transport._sums(wide, Shard.whole(1)), transport._Kernel)
+    assert isinstance(transport._sums(1.01 * wide, Shard.whole(1)), transport._LogKernel)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -1,14 +1,17 @@
 """Baselines: losses that compare each pair of a batch with its negatives.
 
-Their call, and what it raises, is that of all losses (see `otomatch.pairs`).
+Their call, the option `gather`, and what they raise are those of all losses (see `otomatch.pairs`).
+Each sees the pairs one way and then the other: a process's audio clips against all captions, its
+captions against all audio clips. A loss is the sum of what the processes find for their rows.
 """
 
 import math
 
 from torch import Tensor, nn
 
+from otomatch.distributed import Shard
 from otomatch.errors import InvalidInputError
-from otomatch.pairs import ClipIds, Metric, one_of, same_clip, similarities
+from otomatch.pairs import ClipIds, Metric, one_of, open_pairs
 
 
 class TripletLoss(nn.Module):
@@ -21,6 +24,7 @@ class TripletLoss(nn.Module):
     Args:
         margin: >= 0, in units of the score (which spans -1 to 1).
         negatives: "sum" over all negatives, or the "hardest" alone.
+        gather: whether processes share the batch.
 
     Raises:
         InvalidInputError: margin is negative or NaN, or negatives none of the above.
@@ -29,27 +33,29 @@ class TripletLoss(nn.Module):
         audio (B, D), text (B, D) -> scalar. See `otomatch.pairs` for the call.
     """
 
-    def __init__(self, margin: float = 0.2, negatives: str = "sum") -> None:
+    def __init__(self, margin: float = 0.2, negatives: str = "sum", gather: bool = False) -> None:
         super().__init__()
         self.margin = _checked_margin(margin)
         self.negatives = one_of("negatives", negatives, ("sum", "hardest"))
+        self.gather = gather
 
     def forward(
         self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
     ) -> Tensor:
         """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
-        scores = similarities(audio, text, metric)
-        same = same_clip(clip_ids, audio)
-        right = scores.diagonal()
-        by_audio = (self.margin + scores - right[:, None]).clamp(min=0).masked_fill(same, 0)
-        by_text = (self.margin + scores - right).clamp(min=0).masked_fill(same, 0)
-        if self.negatives == "sum":
-            return (by_audio.sum() + by_text.sum()) / len(scores)
-        return by_audio.amax(1).mean() + by_text.amax(0).mean()
+        pairs = open_pairs(audio, text, clip_ids, gather=self.gather)
+        same, shard = pairs.same_clip(), pairs.shard
+        parts = [self._part(scores, same, shard) for scores in pairs.similarities(metric)]
+        return shard.total_of((parts[0] + parts[1]) / shard.total)
+
+    def _part(self, scores: Tensor, same: Tensor, shard: Shard) -> Tensor:
+        right = scores.diagonal(shard.own.start)[:, None]
+        missed = (self.margin + scores - right).clamp(min=0).masked_fill(same, 0)
+        return missed.sum() if self.negatives == "sum" else missed.amax(1).sum()
 
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""
-        return f"margin={self.margin}, negatives={self.negatives!r}"
+        return f"margin={self.margin}, negatives={self.negatives!r}, gather={self.gather}"
 
 
 class WeightedTripletLoss(nn.Module):
@@ -71,6 +77,7 @@ class WeightedTripletLoss(nn.Module):
 
     Args:
         margin: >= 0, in units of the score (which spans -1 to 1).
+        gather: whether processes share the batch.
 
     Raises:
         InvalidInputError: margin is negative, infinite or NaN.
@@ -79,28 +86,31 @@ class WeightedTripletLoss(nn.Module):
         audio (B, D), text (B, D) -> scalar. See `otomatch.pairs` for the call.
     """
 
-    def __init__(self, margin: float = 0.2) -> None:
+    def __init__(self, margin: float = 0.2, gather: bool = False) -> None:
         super().__init__()
         self.margin = _checked_margin(margin)
+        self.gather = gather
 
     def forward(
         self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
     ) -> Tensor:
         """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
-        scores = similarities(audio, text, metric)
-        others = scores.masked_fill(same_clip(clip_ids, audio), -math.inf)
-        right = scores.diagonal()
-        total = scores.new_zeros(())
-        for hardest in (others.amax(1), others.amax(0)):
-            counts = hardest + self.margin > right  # -inf, where there is no negative, does not
-            positive, negative = right[counts], hardest[counts]
-            total = total + (0.5 - 0.7 * positive + 0.2 * positive.square()).clamp(min=0).sum()
-            total = total + (0.03 - 0.4 * negative + 0.9 * negative.square()).clamp(min=0).sum()
-        return total / len(scores)
+        pairs = open_pairs(audio, text, clip_ids, gather=self.gather)
+        same, shard = pairs.same_clip(), pairs.shard
+        parts = [self._part(scores, same, shard) for scores in pairs.similarities(metric)]
+        return shard.total_of((parts[0] + parts[1]) / shard.total)
+
+    def _part(self, scores: Tensor, same: Tensor, shard: Shard) -> Tensor:
+        right = scores.diagonal(shard.own.start)
+        hardest = scores.masked_fill(same, -math.inf).amax(1)
+        counts = hardest + self.margin > right  # -inf, where there is no negative, does not
+        positive, negative = right[counts], hardest[counts]
+        pull = (0.5 - 0.7 * positive + 0.2 * positive.square()).clamp(min=0).sum()
+        return pull + (0.03 - 0.4 * negative + 0.9 * negative.square()).clamp(min=0).sum()
 
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""
-        return f"margin={self.margin}"
+        return f"margin={self.margin}, gather={self.gather}"
 
 
 class NTXentLoss(nn.Module):
@@ -112,6 +122,7 @@ class NTXentLoss(nn.Module):
 
     Args:
         temperature: > 0, in units of the score.
+        gather: whether processes share the batch.
 
     Raises:
         InvalidInputError: temperature is not a finite number > 0.
@@ -120,26 +131,30 @@ class NTXentLoss(nn.Module):
         audio (B, D), text (B, D) -> scalar, in nats. See `otomatch.pairs` for the call.
     """
 
-    def __init__(self, temperature: float = 0.07) -> None:
+    def __init__(self, temperature: float = 0.07, gather: bool = False) -> None:
         super().__init__()
         if not 0 < temperature < math.inf:
             raise InvalidInputError(f"temperature is {temperature}; expected a finite number > 0")
         self.temperature = temperature
+        self.gather = gather
 
     def forward(
         self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
     ) -> Tensor:
         """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
-        scores = similarities(audio, text, metric)
-        same = same_clip(clip_ids, audio)
-        logits = (scores / self.temperature).masked_fill(same.fill_diagonal_(False), -math.inf)
-        by_audio = logits.logsumexp(1) - logits.diagonal()
-        by_text = logits.logsumexp(0) - logits.diagonal()
-        return (by_audio.mean() + by_text.mean()) / 2
+        pairs = open_pairs(audio, text, clip_ids, gather=self.gather)
+        same, shard = pairs.same_clip(), pairs.shard
+        same.diagonal(shard.own.start).fill_(False)  # now: captions of the clip that are not i
+        parts = [self._part(scores, same, shard) for scores in pairs.similarities(metric)]
+        return shard.total_of((parts[0] + parts[1]) / (2 * shard.total))
+
+    def _part(self, scores: Tensor, left_out: Tensor, shard: Shard) -> Tensor:
+        logits = (scores / self.temperature).masked_fill(left_out, -math.inf)
+        return (logits.logsumexp(1) - logits.diagonal(shard.own.start)).sum()
 
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""
-        return f"temperature={self.temperature}"
+        return f"temperature={self.temperature}, gather={self.gather}"
 
 
 def _checked_margin(margin: float) -> float:

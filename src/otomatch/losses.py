@@ -1,7 +1,7 @@
 """Mini-batch Learning-to-Match: the loss that is made of a transport plan.
 
-Its call, and what it raises, is that of all losses (see `otomatch.pairs`). The baselines are in
-`otomatch.contrastive`.
+Its call, the option `gather`, and what it raises are those of all losses (see `otomatch.pairs`).
+The baselines are in `otomatch.contrastive`.
 """
 
 import math
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from otomatch.adjoint import KnownGradient, partial_slope
+from otomatch.distributed import Shard
 from otomatch.errors import InvalidInputError
-from otomatch.pairs import ClipIds, Metric, distances, one_of, same_clip
+from otomatch.pairs import ClipIds, Metric, Pairs, one_of, open_pairs
 from otomatch.transport import Plan, check_epsilon, check_mass, partial_sinkhorn
 
 
@@ -74,9 +75,12 @@ class MatchingLoss(nn.Module):
         gradient: "implicit", or "unrolled" to back-propagate through every iteration.
         tolerance: mass by which the plan may miss its constraints.
         max_iterations: limit on the solver's updates.
+        gather: whether processes share the batch. All B^2 entries (cost, target, plan) lie in
+            blocks of rows, B^2/W on each; see `otomatch.transport` for what an iteration costs.
 
     Attributes:
-        last: `PlanStatus` of the last call, None before the first.
+        last: `PlanStatus` of the last call, with `gather` that of the global plan; None before the
+            first.
 
     Raises:
         InvalidInputError: an option is none of the above, epsilon or mass out of range.
@@ -99,6 +103,7 @@ class MatchingLoss(nn.Module):
         gradient: str = "implicit",
         tolerance: float = 1e-8,
         max_iterations: int = 1000,
+        gather: bool = False,
     ) -> None:
         super().__init__()
         check_epsilon(epsilon)
@@ -114,6 +119,7 @@ class MatchingLoss(nn.Module):
         self.gradient = one_of("gradient", gradient, ("implicit", "unrolled"))
         self.tolerance = tolerance
         self.max_iterations = max_iterations
+        self.gather = gather
         self.last: PlanStatus | None = None
 
     def forward(
@@ -134,109 +140,113 @@ class MatchingLoss(nn.Module):
             weights: (B,) within 0 and 1, with mass="auto" only: how sure it is that caption i
                 describes its clip.
         """
-        cost = distances(audio, text, metric)
-        cost = cost / self._divisor(cost)
-        same = same_clip(clip_ids, audio)
-        target, mass = self._aim(same, cost.detach(), weights)
+        pairs = open_pairs(audio, text, clip_ids, weights, self.gather)
+        self._check_recording(pairs.shard)
+        distances = pairs.distances(metric)
+        cost = distances / self._divisor(distances, pairs.shard)
+        same = pairs.same_clip()
+        target, mass = self._aim(pairs, same, cost.detach())
         if mass == 0:
             return 0 * cost.sum()  # no pair is right: there is nothing to learn
         with torch.set_grad_enabled(self.gradient == "unrolled" and torch.is_grad_enabled()):
-            plan = self._solve(cost, mass)
-            value = self._value(target, plan, mass)
-        self.last = _status(plan, same, mass)
+            plan = self._solve(cost, mass, pairs.shard)
+            value = self._value(target, plan, mass, pairs.shard)
+        self.last = _status(plan, same, mass, pairs.shard)
         if self.gradient == "unrolled":
             return value
         if not (torch.is_grad_enabled() and cost.requires_grad):
             return value
-        slope = self._slope(target, plan, mass)
+        slope = self._slope(target, plan, mass, pairs.shard)
         loss: Tensor = KnownGradient.apply(cost, value, slope)  # type: ignore[no-untyped-call]
         return loss
 
-    def _aim(self, same: Tensor, cost: Tensor, weights: Tensor | None) -> tuple[Tensor, float]:
-        """The target (B, B) and the plan's mass."""
-        target = same / (same.sum(1, keepdim=True) * len(same)).to(cost.dtype)
+    def _check_recording(self, shard: Shard) -> None:
+        if self.gradient == "unrolled" and not shard.alone:
+            raise InvalidInputError(
+                f"gradient is 'unrolled' with {shard.processes} processes, which record no "
+                "iterations; expected 'implicit'"
+            )
+
+    def _aim(self, pairs: Pairs, same: Tensor, cost: Tensor) -> tuple[Tensor, float]:
+        """The target (B_r, B) and the plan's mass."""
+        target = same / (same.sum(1, keepdim=True) * pairs.shard.total).to(cost.dtype)
         if self.mass == "auto":
-            if weights is None:
+            if pairs.weights is None:
                 return target, 1.0
-            target = target * _checked_weights(weights, cost)
-            return target, min(1.0, float(target.sum(dtype=torch.float64).item()))
-        if weights is not None:
+            target = target * pairs.weights
+            mass = pairs.shard.sum(target.sum(dtype=torch.float64)).item()
+            return target, min(1.0, float(mass))
+        if pairs.weights is not None:
             raise InvalidInputError(
                 f"weights go with mass 'auto', but mass is {self.mass}; leave one of them out"
             )
         mass = 1.0 if self.mass is None else float(self.mass)
-        return (_trim(target, cost, mass) if self.target == "trimmed" else target), mass
+        if self.target == "trimmed":
+            target = _trim(target, cost, mass, pairs.shard)
+        return target, mass
 
-    def _divisor(self, distances: Tensor) -> Tensor | float:
+    def _divisor(self, distances: Tensor, shard: Shard) -> Tensor | float:
         if not isinstance(self.scale, str):
             return self.scale
-        largest = distances.amax()
+        largest = shard.largest(distances)
         return torch.where(largest > 0, largest, 1)
 
-    def _solve(self, cost: Tensor, mass: float) -> Plan:
+    def _solve(self, cost: Tensor, mass: float, shard: Shard) -> Plan:
         return partial_sinkhorn(
             cost,
             self.epsilon,
             mass,
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
+            shard=shard,
         )
 
-    def _value(self, target: Tensor, plan: Plan, mass: float) -> Tensor:
+    def _value(self, target: Tensor, plan: Plan, mass: float, shard: Shard) -> Tensor:
         divergence = torch.xlogy(target, target).sum() - (target * plan.log_plan).sum()
         if self.target == "full":
-            return divergence + math.log(mass)
+            return shard.sum(divergence) + math.log(mass)
         # The gap is KL(T_s || P) plus what T_s leaves of the tight rows and columns, at their
         # prices -f and -g: the optimality conditions put into its definition.
-        weight = 1 / len(target)
+        weight = 1 / shard.total
         rows = plan.f * (target.sum(1) - weight)
-        columns = plan.g * (target.sum(0) - weight)
-        return divergence + (rows.sum() + columns.sum()) / self.epsilon
+        columns = plan.g * (target.sum(0) - weight * shard.rows / shard.total)
+        return shard.sum(divergence + (rows.sum() + columns.sum()) / self.epsilon)
 
     @torch.no_grad()
-    def _slope(self, target: Tensor, plan: Plan, mass: float) -> Tensor:
-        """dL/dC, shape (B, B)."""
+    def _slope(self, target: Tensor, plan: Plan, mass: float, shard: Shard) -> Tensor:
+        """W dL/dC, shape (B_r, B); see `otomatch.distributed` for the factor W."""
+        step = self.epsilon / shard.processes
         if self.target == "trimmed" or mass == 1:
-            return (target - plan.plan) / self.epsilon
-        return partial_slope(target, plan) / self.epsilon
+            return (target - plan.plan) / step
+        return partial_slope(target, plan, shard) / step
 
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""
         return (
             f"epsilon={self.epsilon}, mass={self.mass}, target={self.target!r}, "
-            f"scale={self.scale!r}, gradient={self.gradient!r}"
+            f"scale={self.scale!r}, gradient={self.gradient!r}, gather={self.gather}"
         )
 
 
 @torch.no_grad()
-def _status(plan: Plan, same: Tensor, mass: float) -> PlanStatus:
-    entropy = math.log(mass) - (plan.plan * plan.log_plan).nansum().item() / mass
-    right = (plan.plan * same).sum().item() / mass
-    return PlanStatus(plan.iterations, plan.error, plan.converged, entropy, right)
+def _status(plan: Plan, same: Tensor, mass: float, shard: Shard) -> PlanStatus:
+    disorder = -(plan.plan * plan.log_plan).nansum()
+    right = (plan.plan * same).sum()
+    disorder, right = (shard.sum(torch.stack([disorder, right])) / mass).tolist()
+    return PlanStatus(plan.iterations, plan.error, plan.converged, math.log(mass) + disorder, right)
 
 
-def _trim(target: Tensor, cost: Tensor, mass: float) -> Tensor:
+def _trim(target: Tensor, cost: Tensor, mass: float, shard: Shard) -> Tensor:
     """The target's entries of least cost that make up the mass, the last one in part."""
     where = target.nonzero(as_tuple=True)
-    order = cost[where].argsort()
-    weights = target[where][order]
+    labelled = shard.resized(len(where[0]))
+    costs, weights = labelled.gather(torch.stack([cost[where], target[where]], 1)).unbind(1)
+    order = costs.argsort(stable=True)
+    weights = weights[order]
     before = weights.cumsum(0) - weights
     kept = torch.zeros_like(weights)
     kept[order] = torch.minimum(weights, (mass - before).clamp(min=0))
-    return torch.zeros_like(target).index_put(where, kept)
-
-
-def _checked_weights(weights: Tensor, cost: Tensor) -> Tensor:
-    if not isinstance(weights, Tensor) or weights.shape != cost.shape[1:]:
-        found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
-        raise InvalidInputError(f"weights is {found}; expected a tensor of shape ({len(cost)},)")
-    weights = weights.detach().to(cost)
-    bad = ~((weights >= 0) & (weights <= 1))
-    if bool(bad.any()):
-        raise InvalidInputError(
-            f"weights hold {weights[bad][0].item()}; expected numbers within 0 and 1"
-        )
-    return weights
+    return torch.zeros_like(target).index_put(where, kept[labelled.own])
 
 
 def _positive(name: str, value: object) -> float:

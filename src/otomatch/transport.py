@@ -16,14 +16,21 @@ given g, then for g given f, and now and then extrapolate the sequence to its li
 
 Inside, everything is divided by epsilon (phi = f/epsilon, psi = g/epsilon, lam =
 multiplier/epsilon) and computed in float64.
+
+Several processes may each hold a block of rows (`otomatch.distributed.Shard`). What belongs to a
+row then lies with its block, what belongs to a column on every process. An iteration costs one
+all-reduce of a vector of length m, for the columns' sums (two in the log domain: a maximum and a
+sum); a partial plan's also gathers the rows' sums, which share one multiplier.
 """
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from otomatch.distributed import Shard
 from otomatch.errors import InvalidInputError
 
 CHECK_EVERY = 10
@@ -66,6 +73,7 @@ def sinkhorn(
     b: Tensor | None = None,
     tolerance: float = 1e-6,
     max_iterations: int = 1000,
+    shard: Shard | None = None,
 ) -> Plan:
     """Balanced entropic transport: P 1 = a, P^T 1 = b (Sinkhorn's algorithm).
 
@@ -80,6 +88,8 @@ def sinkhorn(
         b: (m,), weights of the columns, likewise.
         tolerance: largest `Plan.error` that counts as converged, >= 0.
         max_iterations: limit on the updates, >= 1. The plan is returned in any case.
+        shard: where the rows of `cost` and `a` are this process's block of a larger problem; the
+            plan and f then are too. All processes call, none of them recording gradients.
 
     Returns:
         The `Plan`. It is never NaN; look at `converged` and `error` before trusting it.
@@ -91,7 +101,7 @@ def sinkhorn(
         >>> sinkhorn(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), epsilon=0.1).plan.diagonal().sum()
         tensor(1.0000)
     """
-    return _solve(cost, epsilon, None, a, b, tolerance, max_iterations)
+    return _solve(cost, epsilon, None, a, b, tolerance, max_iterations, shard)
 
 
 def partial_sinkhorn(
@@ -102,6 +112,7 @@ def partial_sinkhorn(
     b: Tensor | None = None,
     tolerance: float = 1e-6,
     max_iterations: int = 1000,
+    shard: Shard | None = None,
 ) -> Plan:
     """Partial entropic transport: P 1 <= a, P^T 1 <= b, and a total mass of `mass`.
 
@@ -115,6 +126,8 @@ def partial_sinkhorn(
         b: (m,), weights of the columns, likewise.
         tolerance: largest `Plan.error` that counts as converged, >= 0.
         max_iterations: limit on the updates, >= 1. The plan is returned in any case.
+        shard: where the rows of `cost` and `a` are this process's block of a larger problem; the
+            plan and f then are too. All processes call, none of them recording gradients.
 
     Returns:
         The `Plan`. It is never NaN; look at `converged` and `error` before trusting it.
@@ -124,9 +137,9 @@ def partial_sinkhorn(
     """
     check_mass(mass)
     if mass < 1:
-        return _solve(cost, epsilon, mass, a, b, tolerance, max_iterations)
-    plan = _solve(cost, epsilon, None, a, b, tolerance, max_iterations)
-    top_f, top_g = plan.f.amax(), plan.g.amax()
+        return _solve(cost, epsilon, mass, a, b, tolerance, max_iterations, shard)
+    plan = _solve(cost, epsilon, None, a, b, tolerance, max_iterations, shard)
+    top_f, top_g = (shard or Shard.whole(len(cost))).largest(plan.f), plan.g.amax()
     return replace(plan, f=plan.f - top_f, g=plan.g - top_g, multiplier=top_f + top_g)
 
 
@@ -152,6 +165,7 @@ class _Kernel:
     """Weighted sums over the kernel exp(-C/epsilon): one matrix-vector product each."""
 
     kernel: Tensor
+    shard: Shard
 
     def rows(self, psi: Tensor) -> Tensor:
         """Log of sum_j kernel_ij exp(psi_j), shape (n,)."""
@@ -159,7 +173,7 @@ class _Kernel:
 
     def columns(self, phi: Tensor) -> Tensor:
         """Log of sum_i kernel_ij exp(phi_i), shape (m,)."""
-        return torch.mv(self.kernel.T, phi.exp()).log()
+        return self.shard.sum(torch.mv(self.kernel.T, phi.exp())).log()
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,55 +181,68 @@ class _LogKernel:
     """The same sums where the kernel itself would under- or overflow: log-sum-exp."""
 
     log_kernel: Tensor
+    shard: Shard
 
     def rows(self, psi: Tensor) -> Tensor:
         return torch.logsumexp(self.log_kernel + psi, 1)
 
     def columns(self, phi: Tensor) -> Tensor:
-        return torch.logsumexp(self.log_kernel + phi[:, None], 0)
+        return self.shard.logsumexp(torch.logsumexp(self.log_kernel + phi[:, None], 0))
 
 
-def _sums(log_kernel: Tensor) -> _Kernel | _LogKernel:
+def _sums(log_kernel: Tensor, shard: Shard) -> _Kernel | _LogKernel:
     """Choose the domain for entries in [-R, 0].
 
     The exponentials of the potentials stay within e^-R and e^R of the weights, so no sum leaves
     e^-2R to e^2R: safe while 2 R < log(largest number), that is R < 354.
     """
     limit = math.log(torch.finfo(log_kernel.dtype).max) / 2
-    if -log_kernel.detach().amin().item() < limit:
-        return _Kernel(log_kernel.exp())
-    return _LogKernel(log_kernel)
+    if -_lowest(log_kernel, shard).item() < limit:
+        return _Kernel(log_kernel.exp(), shard)
+    return _LogKernel(log_kernel, shard)
+
+
+def _lowest(x: Tensor, shard: Shard) -> Tensor:
+    x = x.detach()
+    return -shard.max(-(x.amin() if x.numel() else x.new_full((), math.inf)))
 
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """One transport problem in units of epsilon; `mass` is None for a balanced one."""
+    """One transport problem in units of epsilon; `mass` is None for a balanced one.
+
+    `log_a` are the weights of all rows, (n,), of which `shard` says which are here.
+    """
 
     sums: _Kernel | _LogKernel
     log_a: Tensor
     log_b: Tensor
     mass: float | None
+    shard: Shard
 
     def update(self, psi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Solve for the rows' potentials given the columns', then for the columns' given those."""
-        phi, _ = self._side(self.sums.rows(psi), self.log_a)
-        psi, lam = self._side(self.sums.columns(phi), self.log_b)
+        phi, _ = self._side(self.sums.rows(psi), self.log_a, self.shard)
+        columns = self.sums.columns(phi)
+        psi, lam = self._side(columns, self.log_b, Shard.whole(len(columns)))
         return phi, psi, lam
 
-    def _side(self, sums: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _side(self, sums: Tensor, log_weight: Tensor, shard: Shard) -> tuple[Tensor, Tensor]:
         if self.mass is None:  # u = a / (K v)
-            return log_weight - sums, sums.new_zeros(())
-        lam = _fill(sums, log_weight, self.mass)  # u = min(1, a / (l K v)), total = mass
-        return (log_weight - sums - lam).clamp(max=0), lam
+            return log_weight[shard.own] - sums, sums.new_zeros(())
+        # u = min(1, a / (l K v)), total = mass
+        lam = _fill(shard.gather(sums), log_weight, self.mass)
+        return (log_weight[shard.own] - sums - lam).clamp(max=0), lam
 
     def error(self, phi: Tensor, psi: Tensor, lam: Tensor) -> float:
         """Mass by which the rows miss their constraints; `update` left nothing else to miss."""
         with torch.no_grad():
             free = self.sums.rows(psi) + lam  # the rows' sums if their potentials were 0
-            wanted = self.log_a
+            wanted = self.log_a[self.shard.own]
             if self.mass is not None:  # a tight row has its weight, a slack one a potential of 0
                 wanted = torch.minimum(wanted, free)
-            return float((wanted.exp() - (free + phi).exp()).abs().sum().item())
+            missed = (wanted.exp() - (free + phi).exp()).abs().sum()
+            return float(self.shard.sum(missed).item())
 
 
 def _solve(
@@ -226,13 +253,18 @@ def _solve(
     b: Tensor | None,
     tolerance: float,
     max_iterations: int,
+    shard: Shard | None,
 ) -> Plan:
-    _check(cost, epsilon, tolerance, max_iterations)
-    lowest = widened(cost.detach().amin())
+    with nullcontext() if shard is None else shard.together():
+        _check(cost, epsilon, tolerance, max_iterations, shard)
+        _check_weights("a", a, cost.shape[0])
+        _check_weights("b", b, cost.shape[1])
+    shard = shard or Shard.whole(len(cost))
+    lowest = widened(_lowest(cost, shard))
     log_kernel = (lowest - widened(cost)) / epsilon
-    log_a = _log_weights("a", a, cost.shape[0], log_kernel)
-    log_b = _log_weights("b", b, cost.shape[1], log_kernel)
-    problem = _Problem(_sums(log_kernel), log_a, log_b, mass)
+    log_a = _log_weights("a", a, shard, log_kernel)
+    log_b = _log_weights("b", b, Shard.whole(cost.shape[1]), log_kernel)
+    problem = _Problem(_sums(log_kernel, shard), log_a, log_b, mass, shard)
     phi, psi, lam, iterations, error = _ascend(problem, tolerance, max_iterations)
     log_plan = log_kernel + phi[:, None] + (psi + lam)
     f, multiplier = epsilon * phi, epsilon * lam
@@ -305,10 +337,12 @@ def _fill(sums: Tensor, log_weight: Tensor, mass: float) -> Tensor:
     return (left.log() - others.gather(0, last)).squeeze(0)
 
 
-def _check(cost: Tensor, epsilon: float, tolerance: float, max_iterations: int) -> None:
+def _check(
+    cost: Tensor, epsilon: float, tolerance: float, max_iterations: int, shard: Shard | None
+) -> None:
     if not isinstance(cost, Tensor):
         raise InvalidInputError(f"cost is a {type(cost).__name__}; expected a torch.Tensor")
-    if cost.ndim != 2 or cost.numel() == 0:
+    if cost.ndim != 2 or cost.shape[1] == 0 or (len(cost) if shard is None else shard.total) == 0:
         raise InvalidInputError(
             f"cost has shape {tuple(cost.shape)}; expected a matrix (n, m) with n, m >= 1"
         )
@@ -318,6 +352,18 @@ def _check(cost: Tensor, epsilon: float, tolerance: float, max_iterations: int) 
     if max_iterations < 1:
         raise InvalidInputError(f"max_iterations is {max_iterations}; expected at least 1")
     _check_each(cost, torch.isfinite(cost), "cost", "finite numbers only")
+    if shard is not None:
+        _check_block(cost, shard)
+
+
+def _check_block(cost: Tensor, shard: Shard) -> None:
+    if len(cost) != shard.rows:
+        raise InvalidInputError(f"cost has {len(cost)} rows; expected {shard.rows}, the shard's")
+    if not shard.alone and cost.requires_grad and torch.is_grad_enabled():
+        raise InvalidInputError(
+            "cost requires a gradient, which iterations shared with other processes do not "
+            "record; pass cost.detach(), or use MatchingLoss with gradient='implicit'"
+        )
 
 
 def _check_each(values: Tensor, good: Tensor, name: str, expected: str) -> None:
@@ -327,14 +373,20 @@ def _check_each(values: Tensor, good: Tensor, name: str, expected: str) -> None:
         raise InvalidInputError(f"{name}[{index}] is {values[where].item()}; expected {expected}")
 
 
-def _log_weights(name: str, weights: Tensor | None, size: int, like: Tensor) -> Tensor:
+def _check_weights(name: str, weights: Tensor | None, size: int) -> None:
     if weights is None:
-        return like.new_full((size,), -math.log(size))
+        return
     if not isinstance(weights, Tensor) or weights.shape != (size,):
         found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
         raise InvalidInputError(f"{name} is {found}; expected a tensor of shape ({size},)")
-    weights = weights.detach().to(like.device, like.dtype)
     _check_each(weights, weights >= 0, name, "weights >= 0")
+
+
+def _log_weights(name: str, weights: Tensor | None, shard: Shard, like: Tensor) -> Tensor:
+    """Logarithms of all weights, of which `weights` are this process's."""
+    if weights is None:
+        return like.new_full((shard.total,), -math.log(shard.total))
+    weights = shard.gather(weights.detach().to(like.device, like.dtype))
     total = float(weights.sum().item())
     if not abs(total - 1) <= 1e-4:
         raise InvalidInputError(f"{name} sums to {total}; expected weights that sum to 1")
