@@ -25,6 +25,7 @@ from otomatch.types import Skipped
 
 # One value for every loss, so that the transductive figures can be compared.
 PLAN_EPSILON = 0.05
+PLAN_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def evaluate(
             f"{len(embedded.rows)} could be read and none of those has a caption{first}"
         )
     captions, text_clip = map(list, zip(*pairs, strict=True))
-    text = _embed_captions(model, captions, progress)
+    text = embed_captions(model, captions, progress)
     report = score_embeddings(model, embedded.vectors, text, text_clip, ks, map_ks)
     plan = _score_transductively(model, embedded.vectors, text, text_clip, ks, map_ks, epsilon)
     return Evaluation(
@@ -144,13 +145,28 @@ def _score_transductively(
     map_ks: Sequence[int],
     epsilon: float,
 ) -> RetrievalReport:
-    """Rank by the transport plan between all clips and all captions, uniform marginals."""
+    scores = plan_scores(model, audio, text, epsilon)
+    return evaluate_scores(scores, text_clip, ks, map_ks, PLAN_TOLERANCE)
+
+
+def plan_scores(model: AudioTextModel, audio: Tensor, text: Tensor, epsilon: float) -> Tensor:
+    """Logarithm of the transport plan between all of both, uniform marginals.
+
+    Args:
+        model: whose ground metric gives the cost.
+        audio: unit vectors (n, D).
+        text: unit vectors (m, D).
+        epsilon: entropic regularisation, in units of the largest distance.
+
+    Returns:
+        Scores (n, m), exact to `PLAN_TOLERANCE`.
+    """
     cost = model.distance(audio, text)
-    plan = sinkhorn(cost / cost.max().clamp_min(torch.finfo(cost.dtype).tiny), epsilon)
-    return evaluate_scores(plan.log_plan, text_clip, ks, map_ks, tolerance=1e-5)
+    return sinkhorn(cost / cost.max().clamp_min(torch.finfo(cost.dtype).tiny), epsilon).log_plan
 
 
-def _embed_captions(model: AudioTextModel, captions: Sequence[str], progress: bool) -> Tensor:
+def embed_captions(model: AudioTextModel, captions: Sequence[str], progress: bool) -> Tensor:
+    """Unit vectors (m, D) of captions; a frozen text encoder's outputs are cached."""
     if model.text_encoder.trainable:
         return model.embed_text(captions)
     return model.embed_text_states(text_states(model.text_encoder, captions, progress=progress))
