@@ -66,23 +66,17 @@ def classification_table(report: ClassificationReport, title: str) -> Table:
 
 def classes_table(report: ClassificationReport, most: int = 10) -> Table:
     """The classes told apart worst, ``most`` of them, and what each is most often taken for."""
-    found = [
-        (accuracy, name, row)
-        for (name, accuracy), row in zip(
-            report.class_accuracy.items(), report.confusion, strict=True
-        )
-        if accuracy is not None
-    ]
-    found.sort(key=lambda entry: entry[0])
     table = Table(title=f"By distance, the weakest of {len(report.classes)} classes")
     for column in ("class", "clips", "accuracy", "most often taken for"):
         table.add_column(column, justify="right" if column in ("clips", "accuracy") else "left")
-    for accuracy, name, row in found[:most]:
-        wrong = [(count, other) for other, count in zip(report.classes, row, strict=True)
-                 if count and other != name]  # fmt: skip
-        count, other = max(wrong, key=lambda entry: entry[0], default=(0, ""))
-        taken = Text(f"{other} ({count})" if count else "")
-        table.add_row(Text(name), str(sum(row)), f"{accuracy:.1f}", taken)
+    accuracy = list(report.class_accuracy.values())
+    shown = [(value, row) for row, value in enumerate(accuracy) if value is not None]
+    for value, row in sorted(shown)[:most]:
+        counts = report.confusion[row]
+        others = [(-counts[i], name) for i, name in enumerate(report.classes) if i != row]
+        count, name = min(others)
+        taken = Text(f"{name} ({-count})" if count else "")
+        table.add_row(Text(report.classes[row]), str(sum(counts)), f"{value:.1f}", taken)
     return table
 
 
@@ -116,23 +110,17 @@ def draw_confusion(report: ClassificationReport, path: Path, title: str) -> None
     from matplotlib.figure import Figure
 
     counts = np.array(report.confusion)
+    share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     # Inches and points: cells of one size, unless the picture would be too small or too large.
     cell = min(max(0.3, 2 / len(counts)), 24 / len(counts))
-    font = min(8.0, 72 * cell * 0.8)
-    side = cell * len(counts)
+    side, font = cell * len(counts), min(8.0, 72 * cell * 0.8)
     figure = Figure(figsize=(side, side))
     axes = figure.add_axes((0, 0, 1, 1))
-    share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     scale = figure.add_axes((1 + 0.2 / side, 0, 0.15 / side, 1))
     figure.colorbar(image, cax=scale, label="share of the clips of a class")
-    ticks = range(len(counts))
-    # A dollar sign in a label is no formula.
-    axes.set_xticks(ticks, report.classes, rotation=90, fontsize=font, parse_math=False)
-    axes.set_yticks(ticks, report.classes, fontsize=font, parse_math=False)
-    axes.set(xlabel="taken for", ylabel="class")
     heading = f"{title}\naccuracy {report.accuracy:.1f} %, {_size(report)}"
-    axes.set_title(heading, fontsize=10, parse_math=False)
+    _write_labels(axes, report.classes, font, heading)
     if 0.6 * font * len(str(counts.max())) < 72 * cell * 0.9:
         _write_counts(axes, counts, share, font)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,6 +194,14 @@ not comparable with per-query ranking.
 def _size(report: ClassificationReport) -> str:
     classes = len(report.classes)
     return f"{report.clips} clips, {classes} classes, chance {100 / classes:.1f} %"
+
+
+def _write_labels(axes: Any, classes: Sequence[str], font: float, heading: str) -> None:
+    plain: dict[str, Any] = {"parse_math": False}  # a dollar sign in a label is no formula
+    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=font, **plain)
+    axes.set_yticks(range(len(classes)), classes, fontsize=font, **plain)
+    axes.set(xlabel="taken for", ylabel="class")
+    axes.set_title(heading, fontsize=10, **plain)
 
 
 def _write_counts(axes: Any, counts: Any, share: Any, font: float) -> None:
