@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from sounds import esc10_root
-from tiny import write_bert
+from tiny import write_bert, write_clap
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -35,3 +35,9 @@ def esc10() -> Path:
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random text encoder of two small layers."""
     return write_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def tiny_clap(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small random CLAP."""
+    return write_clap(tmp_path_factory.mktemp("clap"))

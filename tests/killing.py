@@ -15,7 +15,10 @@ from typing import Any
 
 _WRITES = os.O_WRONLY | os.O_RDWR
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["otomatch.train", "transformers.models.bert.modeling_bert"])
+_models = ("bert.modeling_bert", "clap.modeling_clap", "clap.feature_extraction_clap")
+_context.set_forkserver_preload(
+    ["otomatch.train", *(f"transformers.models.{name}" for name in _models)]
+)
 
 
 def start(config: Path, run: Path, die_at: int | None = None, events: Path | None = None) -> Any:

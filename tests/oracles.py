@@ -63,6 +63,55 @@ def naive_classification(scores, labels):
     return confusion, naive_retrieval(by_class, relevant, (1,), (len(scores),))["map"][len(scores)]
 
 
+# --- encoders ----------------------------------------------------------------------------------
+
+
+def naive_panns(state, features, training=False):
+    """Clip features of whole clips (B, frames, 64), from nothing but a published state dict."""
+
+    def norm(x, name):
+        weights = [state[f"{name}.{key}"] for key in ("weight", "bias")]
+        means, variances = (state[f"{name}.running_{key}"] for key in ("mean", "var"))
+        if training:
+            means, variances = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+        scaled = (x - means[:, None, None]) / (variances[:, None, None] + 1e-5).sqrt()
+        return scaled * weights[0][:, None, None] + weights[1][:, None, None]
+
+    def conv(x, name):
+        kernel = state[f"{name}.weight"]
+        return torch.nn.functional.conv2d(x, kernel, padding=kernel.shape[-1] // 2)
+
+    def halved(x):
+        x = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
+        return (x[:, :, ::2] + x[:, :, 1::2]).unflatten(3, (-1, 2)).sum(-1) / 4
+
+    def conv_block(x, name):
+        x = norm(conv(x, f"{name}.conv1"), f"{name}.bn1").relu()
+        return norm(conv(x, f"{name}.conv2"), f"{name}.bn2").relu()
+
+    def basic_block(x, name):
+        inner = outer = x
+        if f"{name}.downsample.1.weight" in state:
+            inner = halved(x)
+            outer = norm(conv(inner, f"{name}.downsample.1"), f"{name}.downsample.2")
+        inner = norm(conv(inner, f"{name}.conv1"), f"{name}.bn1").relu()
+        return (norm(conv(inner, f"{name}.conv2"), f"{name}.bn2") + outer).relu()
+
+    x = norm(features.transpose(1, 2)[..., None], "bn0").permute(0, 3, 2, 1)
+    x = halved(conv_block(x, "conv_block1"))
+    for i in range(2, 7):
+        if f"conv_block{i}.conv1.weight" in state:
+            x = conv_block(x, f"conv_block{i}")
+            x = halved(x) if i < 6 else x
+    if "conv_block_after1.conv1.weight" in state:
+        for layer, count in (("1", 3), ("2", 4), ("3", 6), ("4", 3)):
+            for i in range(count):
+                x = basic_block(x, f"resnet.layer{layer}.{i}")
+        x = conv_block(halved(x), "conv_block_after1")
+    x = x.mean(3)
+    return x.amax(2) + x.mean(2)
+
+
 # --- transport, ground metrics and losses -----------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otomatch.batches import EpochSampler, PairCollator, spec_augment
-from otomatch.embed import ClipFeatures
+from otomatch.embed import ClipRows
 
 BANDS = 4
 LENGTHS = (7, 3, 12, 0, 5)  # the fourth clip could not be read
@@ -15,13 +15,13 @@ ROWS = (0, 2, 4, 1)
 CAPTION_ROWS = ((0, 1, 2), (6,), (10, 11), (3, 4, 5, 20, 21))
 
 
-def clip_features(lengths=LENGTHS, bands=BANDS) -> ClipFeatures:
+def clip_features(lengths=LENGTHS, bands=BANDS) -> ClipRows:
     """Clips whose every value tells which clip (hundreds) and which frame it is from."""
     frames = np.concatenate(
         [np.full((length, bands), 100 * (i + 1)) + np.arange(length)[:, None]
          for i, length in enumerate(lengths)]
     )  # fmt: skip
-    return ClipFeatures(frames.astype(np.float16), np.cumsum([0, *lengths]), ())
+    return ClipRows(frames.astype(np.float16), np.cumsum([0, *lengths]), ())
 
 
 def collator(max_frames=100, seed=0, rows=ROWS, caption_rows=CAPTION_ROWS) -> PairCollator:

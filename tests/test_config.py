@@ -42,14 +42,19 @@ trees = section(
         noise=between(0, 1),
         noise_kind=st.sampled_from(["clip", "caption", "similar"]),
     ),
-    audio=section(encoder=text, settings=st.dictionaries(text, values, max_size=3)),
+    audio=section(
+        encoder=text,
+        trainable=st.booleans(),
+        settings=st.dictionaries(text, values, max_size=3),
+    ),
     text=section(
         encoder=text,
-        pooling=st.sampled_from(["mean", "cls"]),
+        pooling=st.sampled_from([None, "mean", "cls"]),
         trainable=st.booleans(),
         max_tokens=count(3),
+        dropout=st.none() | between(0, 1, open_high=True),
     ),
-    model=section(dim=count(), hidden=count(), dropout=between(0, 1, open_high=True)),
+    model=section(dim=count(), hidden=count(0), dropout=between(0, 1, open_high=True)),
     ground=section(name=st.sampled_from(["identity", "diagonal", "full"]))
     | st.builds(lambda rank: {"name": "low-rank", **rank}, section(rank=count())),
     loss=section(

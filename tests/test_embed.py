@@ -10,7 +10,7 @@ from sounds import hiss, tone, write_audio
 from tiny import AUDIO_SETTINGS, tiny_model, write_bert
 
 from otomatch import embed
-from otomatch.embed import cache_folder, clip_features, embed_clips, text_states
+from otomatch.embed import clip_features, clip_states, embed_clips, text_states
 from otomatch.encoders import SmallAudioEncoder, text_encoder
 from otomatch.types import Clip
 
@@ -82,10 +82,10 @@ def test_features_are_those_of_the_encoder_and_broken_clips_are_listed(clips, en
 
 def test_features_are_mapped_from_disk_and_not_held_in_memory(clips, encoder, tmp_path):
     features = clip_features(clips, encoder, tmp_path)
-    assert isinstance(features.frames, np.memmap)
-    assert features.frames.dtype == np.float16
+    assert isinstance(features.values, np.memmap)
+    assert features.values.dtype == np.float16
     with pytest.raises(ValueError, match="read-only"):
-        features.frames[0] = 0
+        features.values[0] = 0
 
 
 def test_a_second_time_nothing_is_decoded(clips, encoder, tmp_path, decoded):
@@ -94,7 +94,7 @@ def test_a_second_time_nothing_is_decoded(clips, encoder, tmp_path, decoded):
     decoded.clear()
     second = clip_features(clips, encoder, tmp_path)
     assert decoded == []
-    np.testing.assert_array_equal(first.frames, second.frames)
+    np.testing.assert_array_equal(first.values, second.values)
     np.testing.assert_array_equal(first.offsets, second.offsets)
     assert first.skipped == second.skipped
 
@@ -176,24 +176,52 @@ def test_two_at_once_get_the_same_features(clips, encoder, tmp_path, monkeypatch
     for thread in threads:
         thread.join()
     assert len(found) == 2
-    np.testing.assert_array_equal(found[0].frames, found[1].frames)
+    np.testing.assert_array_equal(found[0].values, found[1].values)
     assert len(list((tmp_path / "features").iterdir())) == 1
 
 
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({"OTOMATCH_CACHE": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
-        ({"XDG_CACHE_HOME": "/b"}, "/b/otomatch"),
-        ({"HOME": "/c"}, "/c/.cache/otomatch"),
-    ],
-)
-def test_the_cache_lies_where_it_is_documented(variables, expected, monkeypatch):
-    for name in ("OTOMATCH_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert cache_folder() == Path(expected)
+# --- outputs of a frozen audio encoder ---------------------------------------------------------
+
+
+def test_states_are_those_of_the_model_for_every_window(clips, tiny_bert, tmp_path, monkeypatch):
+    model = tiny_model(tiny_bert, window_seconds=0.5)
+    monkeypatch.setattr(embed, "_CHUNK", 2)  # the broken one shares a chunk with a good one
+    states = clip_states(clips, model, tmp_path)
+    assert isinstance(states.values, np.memmap)
+    assert states.values.dtype == np.float32
+    assert states.lengths.tolist() == [1, 0, 2, 3, 1]
+    assert [entry.name for entry in states.skipped] == ["1.wav"]
+    for row in (0, 2, 3):
+        (expected,) = model.audio_states([model.features(clips[row].path)])
+        np.testing.assert_allclose(states[row], expected, rtol=1e-5, atol=1e-5)
+    rows = [0, 2, 3]
+    torch.testing.assert_close(
+        model.embed_audio_states([torch.from_numpy(np.array(states[row])) for row in rows]),
+        model.embed_audio([clips[row].path for row in rows]),
+        rtol=0,
+        atol=1e-5,
+    )
+
+
+def test_states_are_computed_again_only_for_another_encoder_or_window_or_other_clips(
+    clips, tiny_bert, tmp_path, decoded
+):
+    model = tiny_model(tiny_bert)
+    first = clip_states(clips, model, tmp_path)
+    with torch.no_grad():
+        model.audio_head[0].weight += 1  # training changes the heads; it must not matter
+        model.ground.project_()
+    decoded.clear()
+    np.testing.assert_array_equal(clip_states(clips, model, tmp_path).values, first.values)
+    assert decoded == []
+    assert len(clip_states(clips[::-1], model, tmp_path)) == 5
+    assert len(decoded) == 5
+    clip_states(clips, tiny_model(tiny_bert, window_seconds=0.3), tmp_path)
+    assert len(decoded) == 10
+    with torch.no_grad():
+        model.audio_encoder.input_norm.running_mean += 1
+    assert not np.allclose(clip_states(clips, model, tmp_path).values, first.values)
+    assert len(decoded) == 15
 
 
 # --- captions ----------------------------------------------------------------------------------

@@ -636,6 +636,89 @@ def test_the_last_call_says_how_the_solver_fared():
     assert hurried.last.error > 1e-3
 
 
+def test_the_last_call_says_how_sharp_and_how_right_the_plan_was():
+    loss_fn = MatchingLoss(0.02)
+    loss_fn(torch.eye(8), torch.eye(8), Identity(8))
+    assert loss_fn.last.entropy == pytest.approx(math.log(8), abs=1e-6)
+    assert loss_fn.last.right == pytest.approx(1, abs=1e-6)
+    loss_fn(torch.eye(8), torch.eye(8).roll(1, 0), Identity(8))
+    assert loss_fn.last.entropy == pytest.approx(math.log(8), abs=1e-6)
+    assert loss_fn.last.right == pytest.approx(0, abs=1e-6)
+    for mass in (None, 0.5):
+        same = MatchingLoss(0.05, mass=mass)
+        same(torch.ones(8, 1), torch.ones(8, 1), Identity(1))
+        assert same.last.entropy == pytest.approx(2 * math.log(8), abs=1e-6)
+        assert same.last.right == pytest.approx(1 / 8, abs=1e-6)
+        same(torch.ones(8, 1), torch.ones(8, 1), Identity(1), clip_ids=[0, 0, 0, 0, 1, 1, 1, 1])
+        assert same.last.right == pytest.approx(1 / 2, abs=1e-6)
+
+
+# --- weights -----------------------------------------------------------------------------------
+
+
+def test_weights_that_are_all_one_or_not_given_make_the_balanced_loss():
+    audio, text = batch(12, 6)
+    balanced = MatchingLoss(0.05)(audio, text, Identity(6))
+    auto = MatchingLoss(0.05, mass="auto", target="trimmed")
+    torch.testing.assert_close(auto(audio, text, Identity(6)), balanced)
+    weighted = auto(audio, text, Identity(6), weights=torch.ones(12))
+    torch.testing.assert_close(weighted, balanced)
+
+
+def test_weights_of_zero_and_one_choose_the_trimmed_target():
+    audio, text = (x.double() for x in batch(10, 6))
+    trimmed = MatchingLoss(0.05, mass=0.7, target="trimmed")
+    cost = Identity()(audio, text).diagonal()
+    kept = (cost <= cost.sort().values[6]).double()
+    auto = MatchingLoss(0.05, mass="auto", target="trimmed")
+    torch.testing.assert_close(
+        auto(audio, text, Identity(), weights=kept), trimmed(audio, text, Identity())
+    )
+
+
+@pytest.mark.parametrize("clips", [None, [0, 0, 1, 2, 2, 2, 3, 4]])
+def test_the_gradient_of_a_weighted_loss_is_target_minus_plan(clips):
+    audio, text = (x.double() for x in batch(8, 5))
+    weights = torch.rand(8, dtype=torch.float64)
+    captured = {}
+
+    def metric(x, y):
+        captured["cost"] = Identity()(x, y).detach().requires_grad_()
+        return captured["cost"]
+
+    loss_fn = MatchingLoss(0.1, mass="auto", target="trimmed", scale=1.0, tolerance=1e-12)
+    loss_fn(audio, text, metric, clips, weights=weights).backward()
+    target = matching_target(clips or list(range(8))) * weights
+    plan = partial_sinkhorn(captured["cost"].detach(), 0.1, float(target.sum()), tolerance=1e-12)
+    expected = (target - plan.plan) / 0.1
+    torch.testing.assert_close(captured["cost"].grad, expected, rtol=0, atol=1e-9)
+    assert loss_fn.last.converged
+
+
+def test_a_batch_without_a_right_pair_teaches_nothing():
+    audio, text = batch(6, 4)
+    loss_fn = MatchingLoss(0.05, mass="auto", target="trimmed")
+    loss = loss_fn(audio.requires_grad_(), text, Identity(4), weights=torch.zeros(6))
+    loss.backward()
+    assert loss == 0
+    assert (audio.grad == 0).all()
+
+
+def test_weights_out_of_place_are_refused():
+    audio, text = batch(6, 4)
+    auto = MatchingLoss(0.05, mass="auto", target="trimmed")
+    with pytest.raises(InvalidInputError, match=r"weights is \(5,\)"):
+        auto(audio, text, Identity(4), weights=torch.ones(5))
+    with pytest.raises(InvalidInputError, match=r"weights hold 1\.5"):
+        auto(audio, text, Identity(4), weights=torch.full((6,), 1.5))
+    with pytest.raises(InvalidInputError, match="weights hold nan"):
+        auto(audio, text, Identity(4), weights=torch.full((6,), math.nan))
+    with pytest.raises(InvalidInputError, match="weights go with mass 'auto'"):
+        MatchingLoss(0.05, mass=0.5)(audio, text, Identity(4), weights=torch.ones(6))
+    with pytest.raises(InvalidInputError, match="mass 'auto' goes with target 'trimmed'"):
+        MatchingLoss(0.05, mass="auto")
+
+
 def test_losses_can_be_copied_pickled_and_printed():
     audio, text = batch()
     for loss_fn in (MatchingLoss(0.02, 0.9), *BASELINES):

@@ -219,6 +219,51 @@ def test_a_saved_model_comes_back_exactly(ground, trainable, tiny_bert, tmp_path
     assert torch.equal(again.distance(audio, text), model.distance(audio, text))
 
 
+def test_a_frozen_audio_encoder_stays_frozen_when_saved_and_embeds_the_same(tiny_bert, tmp_path):
+    model, frozen = tiny_model(tiny_bert), tiny_model(tiny_bert)
+    frozen.audio_encoder.freeze()
+    assert frozen.fingerprint == model.fingerprint
+    frozen.save_pretrained(tmp_path / "model")
+    again = AudioTextModel.from_pretrained(tmp_path / "model").train()
+    assert not again.audio_encoder.trainable
+    assert not again.audio_encoder.training
+    assert again.audio_head.training
+    assert again.fingerprint == model.fingerprint
+    assert torch.equal(again.embed_audio(sounds(0.5, 1.4)), model.embed_audio(sounds(0.5, 1.4)))
+
+
+def test_a_model_saved_before_encoders_could_be_frozen_loads(saved, model, tmp_path):
+    folder = copy(saved, tmp_path)
+    description = json.loads((folder / "config.json").read_text())
+    del description["audio_encoder"]["trainable"]
+    del description["text_encoder"]["dropout"]
+    (folder / "config.json").write_text(json.dumps(description))
+    again = AudioTextModel.from_pretrained(folder)
+    assert again.audio_encoder.trainable
+    assert again.fingerprint == model.fingerprint
+
+
+def test_outputs_of_the_audio_encoder_stand_for_its_features(model):
+    features = [model.features(sound) for sound in sounds(0.4, 2.5, 1.0)]
+    states = model.audio_states(features)
+    assert [tuple(rows.shape) for rows in states] == [(1, 32), (3, 32), (1, 32)]
+    assert torch.equal(model.embed_audio_states(states), model.embed_features(features))
+    window = model.windows(features[1])[1].features[None]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.project_audio(states[1][1:2]), model.project_audio(window), rtol=0, atol=1e-5
+        )
+    assert model.embed_audio_states([]).shape == (0, 12)
+
+
+def test_windows_of_a_sound_end_with_it(model):
+    for seconds, count in ((0.001, 1), (0.7, 1), (2.5, 3)):
+        windows = model.sound_windows(sounds(seconds)[0])
+        assert len(windows) == count
+        assert windows[0].start == 0
+        assert seconds - 0.03 < windows[-1].end <= seconds
+
+
 def test_a_model_folder_holds_what_is_documented_and_no_pickle(saved):
     files = {path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file()}
     assert {name for name in files if "/" not in name} == {

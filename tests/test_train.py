@@ -16,6 +16,7 @@ from tiny import tiny_config, write_tones
 
 from otomatch import AudioTextModel, evaluate, train
 from otomatch.config import dump_toml, load_config
+from otomatch.encoders import SmallAudioEncoder
 from otomatch.errors import DatasetError, RunError
 from otomatch.material import _meanings, prepare
 from otomatch.optim import parameter_groups, schedule
@@ -227,7 +228,7 @@ def test_rows_of_split_val_and_test_are_used_as_such(tiny_bert, tmp_path):
     material = prepare(config, build_model(config), QUIET)
     assert (len(material.train_clips), len(material.val_clips)) == (12, 6)
     assert {clip.split for clip in material.final.clips} == {"test"}
-    assert len(material.features) == 18  # the test clips are left alone until the end
+    assert len(material.sounds) == 18  # the test clips are left alone until the end
     result = train(config, tmp_path / "run", progress=False)
     assert result.report.dataset == "data (test)"
     assert result.report.clips == 6
@@ -462,6 +463,86 @@ def test_half_precision_without_a_gpu_is_refused_clearly(tones, tiny_bert, tmp_p
         train(tiny_config(tones, tiny_bert, "run.precision=fp16"), tmp_path / "r", progress=False)
 
 
+# --- frozen audio encoders ---------------------------------------------------------------------
+
+FROZEN = ("audio.trainable=false", "data.max_seconds=0.2")  # three windows of half a second
+
+
+def test_a_frozen_audio_encoder_is_run_once_and_never_changes(
+    tones, tiny_bert, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OTOMATCH_CACHE", str(tmp_path / "cache"))
+    config = tiny_config(tones, tiny_bert, *FROZEN)
+    torch.manual_seed(config.run.seed)
+    untrained = build_model(config)
+    encoded = []
+    original = SmallAudioEncoder.forward
+
+    def forward(self, features, lengths=None):
+        encoded.append(len(features))
+        return original(self, features, lengths)
+
+    monkeypatch.setattr(SmallAudioEncoder, "forward", forward)
+    train(config, tmp_path / "run", progress=False)
+    # Three windows each of all clips, and of the eight that the best model is measured on.
+    assert sum(encoded) == 3 * 32 + 3 * 8
+    model = AudioTextModel.from_pretrained(tmp_path / "run" / "model")
+    assert not model.audio_encoder.trainable
+    trained = model.audio_encoder.state_dict()
+    for key, value in untrained.audio_encoder.state_dict().items():
+        assert torch.equal(trained[key], value), key
+    assert not torch.equal(model.audio_head[0].weight, untrained.audio_head[0].weight)
+
+
+def test_a_frozen_encoder_is_neither_optimised_nor_kept_in_checkpoints(tones, tiny_bert, tmp_path):
+    config = tiny_config(tones, tiny_bert, *FROZEN, "optim.epochs=1")
+    model = build_model(config)
+    grouped = {p for group in parameter_groups(model, config.optim) for p in group["params"]}
+    assert not grouped & set(model.audio_encoder.parameters())
+    assert grouped >= set(model.audio_head.parameters())
+    train(config, tmp_path / "run", progress=False)
+    state = load_file(tmp_path / "run" / "checkpoint" / "state.safetensors")
+    weights = {f"model.audio_encoder.{name}" for name, _ in model.audio_encoder.named_parameters()}
+    assert not weights & state.keys()
+    assert "model.audio_head.0.weight" in state
+
+
+def test_validation_on_the_cache_is_that_on_the_sounds(tones, tiny_bert):
+    config = tiny_config(tones, tiny_bert, *FROZEN)
+    model = build_model(config).eval()
+    material = prepare(config, model, QUIET)
+    assert material.encoded
+    paths = [clip.path for clip in material.final.clips]
+    expected = model.embed_audio(paths)
+    found = material.embed_validation(model)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_every_epoch_draws_one_window_of_each_clip_and_hides_nothing(
+    tones, tiny_bert, tmp_path, monkeypatch
+):
+    config = tiny_config(tones, tiny_bert, *FROZEN, "optim.epochs=6")
+    material = prepare(config, build_model(config), QUIET)
+    chosen = {}
+    original = module._Trainer._step
+
+    def step(self, batch):
+        assert batch.features.shape[1:] == (1, 32)
+        for clip, vector in zip(batch.clips.tolist(), batch.features[:, 0].numpy(), strict=True):
+            same = (material.sounds[clip] == vector).all(1)
+            chosen.setdefault(clip, []).append(int(np.flatnonzero(same)[0]))
+        return original(self, batch)
+
+    monkeypatch.setattr(module._Trainer, "_step", step)
+    monkeypatch.setattr(module, "spec_augment", None)  # not called
+    train(config, tmp_path / "run", progress=False)
+    assert sorted(chosen) == material.train_clips
+    assert all(len(windows) == 6 for windows in chosen.values())
+    counts = np.bincount(list(chain(*chosen.values())))
+    assert len(counts) == 3
+    assert counts.min() > 0.2 * counts.sum()
+
+
 # --- best epoch and early stop -----------------------------------------------------------------
 
 
@@ -641,3 +722,23 @@ def test_a_run_killed_from_outside_at_any_time_gives_the_same_bits(uninterrupted
     assert kills
     assert killing.wait(killing.start(config, tmp_path / "run")) == 0
     assert outcome(tmp_path / "run") == expected
+
+
+def test_a_killed_run_with_a_frozen_clap_gives_the_same_bits(tones, tiny_clap, tmp_path):
+    clap = f"clap:{tiny_clap}"
+    overrides = [
+        f"audio.encoder={clap!r}",
+        "audio.settings={}",
+        "audio.trainable=false",
+        f"text.encoder={clap!r}",
+        "text.trainable=true",
+        "text.dropout=0.2",
+        "data.max_seconds=1",
+    ]
+    config, events = tmp_path / "config.toml", tmp_path / "events.json"
+    config.write_text(dump_toml(tiny_config(tones, tiny_clap, *overrides, OFTEN)))
+    assert killing.wait(killing.start(config, tmp_path / "whole", events=events)) == 0
+    steps = [i for i, name in enumerate(json.loads(events.read_text())) if name.startswith("step")]
+    assert killing.wait(killing.start(config, tmp_path / "run", die_at=steps[4])) == -9
+    assert killing.wait(killing.start(config, tmp_path / "run")) == 0
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")

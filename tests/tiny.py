@@ -37,6 +37,84 @@ def write_bert(folder: Path, width: int = 16, seed: int = 0) -> Path:
     return folder
 
 
+def write_roberta(folder: Path, width: int = 16, positions: int = 40) -> Path:
+    """Write a random RoBERTa of one layer with a vocabulary of single characters."""
+    from transformers import RobertaConfig, RobertaModel
+
+    tokenizer = _character_tokenizer()
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = RobertaConfig(
+        **_text_settings(width, positions), vocab_size=len(tokenizer), pad_token_id=1
+    )
+    RobertaModel(config).save_pretrained(folder)
+    return folder
+
+
+CLAP_RATE = 8000
+"""Hz of the CLAPs that `write_clap` writes; their clips are 1 s long."""
+
+
+def write_clap(folder: Path, seed: int = 0, fused: bool = False) -> Path:
+    """Write a random CLAP as its own classes save it: two stages, 16 bands, 12 dimensions."""
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor
+
+    tokenizer = _character_tokenizer()
+    extractor = ClapFeatureExtractor(
+        feature_size=16,
+        sampling_rate=CLAP_RATE,
+        hop_length=80,
+        max_length_s=1,
+        fft_window_size=256,
+        frequency_min=50,
+        frequency_max=3500,
+        truncation="fusion" if fused else "rand_trunc",
+    )
+    ClapProcessor(extractor, tokenizer).save_pretrained(folder)
+    audio = {
+        "num_mel_bins": 16,
+        "spec_size": 64,
+        "window_size": 4,
+        "patch_size": 4,
+        "patch_stride": [4, 4],
+        "patch_embeds_hidden_size": 8,
+        "hidden_size": 16,
+        "depths": [1, 1],
+        "num_attention_heads": [2, 2],
+        "enable_fusion": fused,
+    }
+    text = {**_text_settings(16, 80), "vocab_size": len(tokenizer)}
+    torch.manual_seed(seed)
+    model = ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=12))
+    for parameter in model.parameters():  # as drawn, all sounds are much alike
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    norm = model.audio_model.audio_encoder.batch_norm
+    norm.running_mean.fill_(-40.0)
+    norm.running_var.fill_(400.0)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _text_settings(width: int, positions: int) -> dict[str, int]:
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 2 * width,
+        "max_position_embeddings": positions,
+    }
+
+
+def _character_tokenizer():
+    from transformers import RobertaTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "Ġ", *"abcdefghijklmnopqrstuvwxyz"]
+    return RobertaTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[])
+
+
 def tiny_model(
     bert: Path, ground: str = "full", trainable: bool = False, seed: int = 0, **settings: object
 ) -> AudioTextModel:

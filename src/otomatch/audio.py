@@ -70,6 +70,25 @@ def decode(
     return waveform, rate
 
 
+def duration(path: str | Path) -> tuple[float, int]:
+    """Length in seconds and sample rate in Hz of a sound file, from its header where it has one.
+
+    Raises:
+        AudioError: as for `decode`, as far as the header shows it.
+    """
+    path = Path(path)
+    if path.suffix.lower() in CONTAINER_SUFFIXES:  # recordings of a browser do not say their length
+        waveform, rate = decode(path)
+        return waveform.size / rate, rate
+    try:
+        about = soundfile.info(path)
+    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+        raise AudioError(f"{path}: cannot be decoded ({error}); replace or remove it") from error
+    if about.frames == 0:
+        raise AudioError(f"{path}: holds no audio samples; replace or remove it")
+    return about.frames / about.samplerate, int(about.samplerate)
+
+
 def load(
     path: str | Path, rate: int, start: float | None = None, end: float | None = None
 ) -> Waveform:

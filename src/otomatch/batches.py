@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from otomatch.embed import ClipFeatures
+from otomatch.embed import ClipRows
 
 
 class Batch(NamedTuple):
@@ -54,7 +54,7 @@ class PairCollator:
     """Gathers the pairs of a batch: one caption per clip and epoch, long clips cropped.
 
     Args:
-        features: of all clips.
+        features: of all clips; or the windows' outputs of a frozen encoder, with one to draw.
         rows: the clips to train on.
         caption_rows: for each of ``rows``, the rows of its captions.
         max_frames: longer clips are cropped, at a place drawn for every epoch.
@@ -63,7 +63,7 @@ class PairCollator:
 
     def __init__(
         self,
-        features: ClipFeatures,
+        features: ClipRows,
         rows: Sequence[int],
         caption_rows: Sequence[Sequence[int]],
         max_frames: int,
@@ -88,7 +88,7 @@ class PairCollator:
         """The batch of the given places in ``rows``."""
         chosen = np.asarray(pairs)
         lengths = self.lengths[chosen]
-        batch = np.zeros((len(chosen), lengths.max(), self.features.frames.shape[1]), np.float32)
+        batch = np.zeros((len(chosen), lengths.max(), self.features.values.shape[1]), np.float32)
         for i, pair in enumerate(chosen):
             crop = self.crops[pair]
             batch[i, : lengths[i]] = self.features[self.rows[pair]][crop : crop + lengths[i]]

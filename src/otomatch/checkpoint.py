@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from otomatch.errors import RunError
 
 _FILE = "state.safetensors"
+_EXTRA = "extra."
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,19 @@ class Checkpoint:
     Attributes:
         tensors: weights, optimiser state and the random generators' states.
         progress: JSON values: epoch, step and what has been logged.
+        extra: other tensors that the run goes on from.
     """
 
     tensors: dict[str, Tensor]
     progress: dict[str, Any]
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
 
 def capture(
-    model: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: dict[str, Any],
+    extra: dict[str, Tensor] | None = None,
 ) -> Checkpoint:
     """Take the state of model, optimiser and random generators; frozen weights are left out."""
     weights = model.state_dict().items()
@@ -41,7 +47,7 @@ def capture(
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    return Checkpoint(tensors, progress)
+    return Checkpoint(tensors, progress, extra or {})
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -77,7 +83,11 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace the folder's checkpoint; a kill at any moment leaves the old one or the new one."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{_FILE}.partial"
-    tensors = {key: value.detach().cpu().contiguous() for key, value in checkpoint.tensors.items()}
+    extra = {f"{_EXTRA}{key}": value for key, value in checkpoint.extra.items()}
+    tensors = {
+        key: value.detach().cpu().contiguous()
+        for key, value in (checkpoint.tensors | extra).items()
+    }
     save_file(tensors, partial, metadata={"progress": json.dumps(checkpoint.progress)})
     with partial.open("rb") as file:
         os.fsync(file.fileno())
@@ -96,7 +106,12 @@ def read(folder: Path) -> Checkpoint | None:
     try:
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return Checkpoint(tensors, json.loads(file.metadata()["progress"]))
+            extra = {
+                key.removeprefix(_EXTRA): tensors.pop(key)
+                for key in list(tensors)
+                if key.startswith(_EXTRA)
+            }
+            return Checkpoint(tensors, json.loads(file.metadata()["progress"]), extra)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path} is damaged ({error}); delete the folder {folder} to start the run again"

@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
 from otomatch import __version__
+from otomatch.cli_data import app as data_app
 from otomatch.errors import ConfigError, OtomatchError
-from otomatch.types import Skipped
+from otomatch.terminal import AsJson
+from otomatch.terminal import counting as _counting
+from otomatch.terminal import list_skipped as _list_skipped
+from otomatch.terminal import print_json as _print_json
 
 if TYPE_CHECKING:  # torch loads slowly; --help must not
     from otomatch.classification import ClassificationReport
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
+app.add_typer(data_app, name="data")
 
 
 class Split(StrEnum):
@@ -121,10 +122,15 @@ def compose(
 def train(
     run: Annotated[Path, typer.Option(help="Folder of the run; one that exists is resumed.")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the data set (with captions.csv).")
+        str | None,
+        typer.Option(
+            help="Folder of the data set (with captions.csv), or NAME:FOLDER for one of "
+            "audiocaps and clotho."
+        ),
     ] = None,
     val: Annotated[
-        Path | None, typer.Option(help="Folder to validate on. Default: hold out some clips.")
+        str | None,
+        typer.Option(help="Data set to validate on. Default: its split val, or some clips."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with the configuration.")] = None,
     noise: Annotated[
@@ -152,6 +158,8 @@ def train(
 
     Examples:
     otomatch train --data scenes --run runs/first
+
+    otomatch train --data clotho:data/clotho --run runs/clotho
 
     otomatch train --data scenes --run runs/ntxent --set loss.name=ntxent --set optim.epochs=20
 
@@ -190,7 +198,10 @@ def train(
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="Folder of a model, or its name on the hub.")],
-    data: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    data: Annotated[
+        str,
+        typer.Argument(help="Folder of the data set, or NAME:FOLDER, e.g. clotho:data/clotho."),
+    ],
     split: Annotated[
         str | None, typer.Option(help="Use this split only. Default: test, if there is one.")
     ] = None,
@@ -225,7 +236,9 @@ def evaluate(
 @app.command()
 def zeroshot(
     model: Annotated[str, typer.Argument(help="Folder of a model, or its name on the hub.")],
-    data: Annotated[str, typer.Argument(help="Folder of the data set; its clips need labels.")],
+    data: Annotated[
+        str, typer.Argument(help="Folder of labelled clips, or NAME:FOLDER, e.g. esc50:ESC-50.")
+    ],
     prompt: Annotated[
         list[str] | None,
         typer.Option(
@@ -344,9 +357,10 @@ def demo(
     run_demo(folder, Console())
 
 
-def _path(field: str, place: Path | str) -> str:
-    text = json.dumps(str(Path(place).resolve()), ensure_ascii=False)
-    return f"data.{field}={text}"
+def _path(field: str, place: str) -> str:
+    from otomatch.datasets import absolute
+
+    return f"data.{field}={json.dumps(absolute(place), ensure_ascii=False)}"
 
 
 def _device() -> str:
@@ -378,22 +392,3 @@ def _show_classification(report: "ClassificationReport", title: str, as_json: bo
         from otomatch.report import classes_table, classification_table
 
         Console().print(classification_table(report, title), classes_table(report))
-
-
-def _list_skipped(skipped: Sequence[Skipped]) -> None:
-    if skipped:
-        from otomatch.report import print_skipped
-
-        print_skipped(Console(stderr=True), skipped)
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-@contextmanager
-def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -31,9 +31,9 @@ class DataConfig(_Section):
     """What to train on."""
 
     path: str = ""
-    """Folder of the data set (with captions.csv)."""
+    """Folder of the data set (with captions.csv), or NAME:FOLDER, e.g. clotho:data/clotho."""
     val: str = ""
-    """Folder to validate on; empty: rows of split 'val', else a random share of the clips."""
+    """Data set to validate on; empty: rows of split 'val', else a random share of the clips."""
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of the clips held out where no validation rows exist."""
     max_seconds: Positive = 10.0
@@ -48,7 +48,9 @@ class AudioConfig(_Section):
     """The audio encoder."""
 
     encoder: str = "small"
-    """Name of the encoder."""
+    """'small', or 'clap:' and the Hugging Face name or folder of an unfused CLAP."""
+    trainable: Annotated[bool, Field(strict=False)] = True
+    """Train the encoder; a frozen one is run once per window of a clip and cached."""
     settings: dict[str, Any] = {}
     """Arguments of that encoder's constructor."""
 
@@ -57,13 +59,15 @@ class TextConfig(_Section):
     """The text encoder."""
 
     encoder: str = "minilm"
-    """'minilm' (packaged, no download), a Hugging Face name, or a local folder."""
-    pooling: Literal["mean", "cls"] = "mean"
-    """Mean over the tokens, or the first token's state."""
+    """'minilm' (packaged, no download), a Hugging Face name or a folder; 'clap:' and a CLAP's."""
+    pooling: Literal["mean", "cls"] | None = None
+    """Mean over the tokens, or the first token's state; none: the mean, or a CLAP's projection."""
     trainable: Annotated[bool, Field(strict=False)] = False
     """Fine-tune the encoder; a frozen one is run once per caption and cached."""
     max_tokens: Annotated[int, Field(ge=3)] = 64
     """Longer captions are cut."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Every dropout probability of the encoder, where it is trained; none: its own."""
 
 
 class ModelConfig(_Section):
@@ -71,8 +75,8 @@ class ModelConfig(_Section):
 
     dim: Count = 256
     """Dimensions of the joint space."""
-    hidden: Count = 512
-    """Hidden units of the two heads (linear, ReLU, linear)."""
+    hidden: Annotated[int, Field(ge=0)] = 512
+    """Hidden units of the two heads (linear, ReLU, linear); 0: no heads, for encoders dim wide."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout between the layers of the heads."""
 
@@ -100,10 +104,16 @@ class MatchingConfig(_Section):
     """KL divergence between the target matching and the transport plan."""
     epsilon: Positive = 0.05
     """Entropic regularisation, in units of the cost."""
-    mass: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Share of the mass that is transported; none: all of it (balanced)."""
+    mass: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] | None = None
+    """Share of the mass that is transported; none: all of it; auto: estimated (trimmed only)."""
     target: Literal["full", "trimmed"] = "full"
     """The paper's, or one of the plan's mass that drops the pairs of highest cost."""
+    mass_epochs: NonNegative | None = None
+    """The mass falls from 1 to its value over so many epochs; none: 3 if trimmed, else 0."""
+    evidence: Literal["clip", "caption"] = "clip"
+    """With mass auto: a clip's captions are right or wrong together, or one by one."""
+    null: Literal["random", "similar"] = "random"
+    """With mass auto: captions that a pair must beat; similar where near ones were mixed up."""
     scale: Literal["max"] | Positive = "max"
     """What distances are divided by: the batch's largest, or a number."""
     tolerance: Positive = 1e-8

@@ -1,9 +1,9 @@
 """From files and captions to features, encoder outputs and embeddings: streamed and cached.
 
-Two things never change while a model is trained, so they are computed once and kept on disk: the
-audio features of every clip (`clip_features`, memory-mapped) and a frozen text encoder's outputs
-(`text_states`, by content hash). The cache folder is ``$OTOMATCH_CACHE``, else
-``$XDG_CACHE_HOME/otomatch``, else ``~/.cache/otomatch``; it can be deleted at any time.
+What never changes while a model is trained is computed once and kept on disk: the audio features
+of every clip (`clip_features`) or a frozen audio encoder's outputs for its windows (`clip_states`),
+memory-mapped, and a frozen text encoder's outputs (`text_states`, by content hash); in
+`otomatch.downloads.cache_folder` unless told otherwise.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,47 +28,55 @@ from rich.progress import track
 from torch import Tensor
 
 from otomatch import audio
-from otomatch.encoders import AudioEncoder, TextEncoder
+from otomatch.downloads import cache_folder
+from otomatch.encoders import AudioEncoder, TextEncoder, text_encoder
 from otomatch.errors import AudioError
 from otomatch.model import AudioTextModel
 from otomatch.types import Clip, Skipped
 
 T = TypeVar("T")
+_Compute = Callable[[Sequence[Clip]], Iterable[Tensor | Skipped]]
 
 _CHUNK = 64
-_FEATURE_DTYPE = np.float16  # half a hundredth of a decibel, at half the disk
 
 
-def cache_folder() -> Path:
-    """Where features and encoder outputs are kept."""
-    if "OTOMATCH_CACHE" in os.environ:
-        return Path(os.environ["OTOMATCH_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "otomatch"
+class _Kind(NamedTuple):
+    """How rows of clips are kept."""
+
+    folder: str
+    file: str
+    dtype: type[np.floating[Any]]
+    label: str
+
+
+# Half precision is good to half a tenth of a decibel, at half the disk.
+_FRAMES = _Kind("features", "frames.f16", np.float16, "Computing features")
+_WINDOWS = _Kind("audio", "windows.f32", np.float32, "Encoding sounds")
 
 
 @dataclass(frozen=True)
-class ClipFeatures:
-    """Features of many clips in one memory-mapped array.
+class ClipRows:
+    """Rows of many clips, feature frames or windows, in one memory-mapped array.
 
     Attributes:
-        frames: (total frames, bands), float16.
-        offsets: (n + 1,); clip i has the frames offsets[i] to offsets[i + 1], none if unreadable.
+        values: (total rows, width).
+        offsets: (n + 1,); clip i has the rows offsets[i] to offsets[i + 1], none if unreadable.
         skipped: the unreadable clips, and why.
     """
 
-    frames: npt.NDArray[np.float16]
+    values: npt.NDArray[np.floating[Any]]
     offsets: npt.NDArray[np.int64]
     skipped: tuple[Skipped, ...]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, row: int) -> npt.NDArray[np.float16]:
-        return self.frames[self.offsets[row] : self.offsets[row + 1]]
+    def __getitem__(self, clip: int) -> npt.NDArray[np.floating[Any]]:
+        return self.values[self.offsets[clip] : self.offsets[clip + 1]]
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Frames of each clip, (n,); 0 marks an unreadable one."""
+        """Rows of each clip, (n,); 0 marks an unreadable one."""
         return np.diff(self.offsets)
 
 
@@ -92,7 +100,7 @@ def clip_features(
     encoder: AudioEncoder,
     cache: Path | None = None,
     progress: bool = False,
-) -> ClipFeatures:
+) -> ClipRows:
     """Features of every clip, from the cache where files and front end are unchanged.
 
     Args:
@@ -100,20 +108,44 @@ def clip_features(
         encoder: whose `features` are computed.
         cache: folder to keep them in; None for `cache_folder`.
         progress: show a progress bar.
+
+    Returns:
+        (total frames, bands), float16.
     """
-    folder = (cache or cache_folder()) / "features" / _features_key(clips, encoder)
-    if not (folder / "index.json").is_file():
-        _write_features(folder, clips, encoder, progress)
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    offsets = np.concatenate([[0], np.cumsum(index["lengths"], dtype=np.int64)])
-    shape = (int(offsets[-1]), encoder.bands)
-    # An empty file cannot be mapped.
-    frames = (
-        np.memmap(folder / "frames.f16", _FEATURE_DTYPE, mode="r", shape=shape)
-        if shape[0]
-        else np.zeros(shape, _FEATURE_DTYPE)
-    )
-    return ClipFeatures(frames, offsets, tuple(Skipped(*entry) for entry in index["skipped"]))
+
+    def compute(chunk: Sequence[Clip]) -> Iterable[Tensor | Skipped]:
+        return _features_of(chunk, encoder)
+
+    key = _clips_key(encoder.feature_key, clips)
+    return _cached_rows(_FRAMES, key, clips, compute, encoder.bands, cache, progress)
+
+
+def clip_states(
+    clips: Sequence[Clip],
+    model: AudioTextModel,
+    cache: Path | None = None,
+    progress: bool = False,
+) -> ClipRows:
+    """A frozen audio encoder's outputs for every window of every clip, computed once.
+
+    Args:
+        clips: what to decode; one that cannot be read is listed in ``skipped``.
+        model: whose audio encoder and windows are meant, see `AudioTextModel.audio_states`.
+        cache: folder to keep them in; None for `cache_folder`.
+        progress: show a progress bar.
+
+    Returns:
+        (total windows, width), float32.
+    """
+
+    def compute(chunk: Sequence[Clip]) -> Iterable[Tensor | Skipped]:
+        found = list(_features_of(chunk, model.audio_encoder))
+        states = iter(model.audio_states([entry for entry in found if isinstance(entry, Tensor)]))
+        return [next(states) if isinstance(entry, Tensor) else entry for entry in found]
+
+    key = _clips_key(model.audio_fingerprint, clips)
+    width = model.audio_encoder.width
+    return _cached_rows(_WINDOWS, key, clips, compute, width, cache, progress)
 
 
 def text_states(
@@ -144,6 +176,25 @@ def text_states(
         found = store.read(by_key)
     vectors = np.array([found[key] for key in keys], np.float32)
     return torch.from_numpy(vectors.reshape(len(keys), encoder.width))
+
+
+def meanings(
+    captions: Sequence[Sequence[str]], cache: Path | None = None, progress: bool = False
+) -> npt.NDArray[np.float64]:
+    """What groups of captions mean: unit vectors (n, width), the mean direction of each group.
+
+    From the packaged encoder, whatever a run's own, so that they are the same for all runs.
+
+    Raises:
+        MissingDependencyError: the packaged encoder is not installed.
+    """
+    texts = [text for group in captions for text in group]
+    states = text_states(text_encoder("minilm"), texts, cache, progress).double().numpy()
+    states /= np.linalg.norm(states, axis=1, keepdims=True)
+    starts = np.cumsum([0, *(len(group) for group in captions[:-1])])
+    sums: npt.NDArray[np.float64] = np.add.reduceat(states, starts)
+    sums /= np.linalg.norm(sums, axis=1, keepdims=True)
+    return sums
 
 
 def embed_clips(
@@ -177,8 +228,8 @@ def _features_of(clips: Sequence[Clip], encoder: AudioEncoder) -> Iterator[Tenso
         yield from pool.map(one, clips)
 
 
-def _features_key(clips: Sequence[Clip], encoder: AudioEncoder) -> str:
-    digest = hashlib.sha256(encoder.feature_key.encode())
+def _clips_key(computed_by: str, clips: Sequence[Clip]) -> str:
+    digest = hashlib.sha256(computed_by.encode())
     digest.update(repr(find_spec("av") is None).encode())  # once installed, it reads more files
     for clip in clips:
         stat = clip.path.stat() if clip.path.exists() else None
@@ -192,22 +243,47 @@ def _features_key(clips: Sequence[Clip], encoder: AudioEncoder) -> str:
     return digest.hexdigest()[:32]
 
 
-def _write_features(
-    folder: Path, clips: Sequence[Clip], encoder: AudioEncoder, progress: bool
+def _cached_rows(
+    kind: _Kind,
+    key: str,
+    clips: Sequence[Clip],
+    compute: _Compute,
+    width: int,
+    cache: Path | None,
+    progress: bool,
+) -> ClipRows:
+    """Map what ``compute`` gives for chunks of clips, computing it where no cache has it."""
+    folder = (cache or cache_folder()) / kind.folder / key
+    if not (folder / "index.json").is_file():
+        _write_rows(folder, kind, clips, compute, progress)
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    offsets = np.concatenate([[0], np.cumsum(index["lengths"], dtype=np.int64)])
+    shape = (int(offsets[-1]), width)
+    # An empty file cannot be mapped.
+    values = (
+        np.memmap(folder / kind.file, kind.dtype, mode="r", shape=shape)
+        if shape[0]
+        else np.zeros(shape, kind.dtype)
+    )
+    return ClipRows(values, offsets, tuple(Skipped(*entry) for entry in index["skipped"]))
+
+
+def _write_rows(
+    folder: Path, kind: _Kind, clips: Sequence[Clip], compute: _Compute, progress: bool
 ) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     lengths: list[int] = []
     skipped: list[tuple[str, str]] = []
     try:
-        with (partial / "frames.f16").open("wb") as file:
-            for chunk in _chunks(clips, _CHUNK, "Computing features", progress):
-                for entry in _features_of(chunk, encoder):
+        with (partial / kind.file).open("wb") as file:
+            for chunk in _chunks(clips, _CHUNK, kind.label, progress):
+                for entry in compute(chunk):
                     if isinstance(entry, Skipped):
                         skipped.append((entry.name, entry.reason))
                         lengths.append(0)
                     else:
-                        file.write(entry.numpy().astype(_FEATURE_DTYPE).tobytes())
+                        file.write(entry.numpy().astype(kind.dtype).tobytes())
                         lengths.append(len(entry))
         index = json.dumps({"lengths": lengths, "skipped": skipped})
         (partial / "index.json").write_text(index, encoding="utf-8")

@@ -21,6 +21,10 @@ class DatasetError(OtomatchError):
     """A data set folder is missing, malformed or has no usable rows."""
 
 
+class DownloadError(OtomatchError):
+    """A published file cannot be had, or is not the published one."""
+
+
 class ModelError(OtomatchError):
     """A model folder is missing, incomplete or of another format."""
 

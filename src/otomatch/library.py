@@ -30,8 +30,9 @@ from otomatch.datasets.folder import TABLE as CAPTIONS_TABLE
 from otomatch.datasets.recordings import TABLES as LABEL_TABLES
 from otomatch.datasets.recordings import recordings
 from otomatch.errors import AudioError, InvalidInputError, LibraryError
-from otomatch.model import AudioInput, AudioTextModel, Window
+from otomatch.model import AudioInput, AudioTextModel
 from otomatch.types import Hit, Skipped
+from otomatch.windows import Window
 
 _TABLE = "sounds"
 _METADATA = b"otomatch"
@@ -280,7 +281,7 @@ class SoundLibrary:
 
     def _windows(self, sound: SoundFile) -> list[Window] | Skipped:
         try:
-            return self.model.windows(self.model.features(sound.path))
+            return self.model.sound_windows(sound.path)
         except AudioError as error:
             return Skipped(str(sound.path), str(error))
 

@@ -6,6 +6,7 @@ Its call, and what it raises, is that of all losses (see `otomatch.pairs`). The 
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +18,24 @@ from otomatch.transport import Plan, check_epsilon, check_mass, partial_sinkhorn
 
 
 @dataclass(frozen=True)
-class SolverStatus:
-    """How the solver fared in a loss's last call.
+class PlanStatus:
+    """What the plan of a loss's last call was like, and how the solver fared.
 
     Attributes:
         iterations: updates made.
         error: mass by which the plan misses its constraints.
         converged: whether the error reached the tolerance.
+        entropy: of the plan, scaled to mass 1, in nats: log B for a perfect matching of B pairs,
+            2 log B for a uniform plan.
+        right: share of the plan's mass that lies on pairs of one clip, 0 to 1; 1 for a perfect
+            matching, 1/B for a uniform plan ("diagonal mass").
     """
 
     iterations: int
     error: float
     converged: bool
+    entropy: float
+    right: float
 
 
 class MatchingLoss(nn.Module):
@@ -53,9 +60,14 @@ class MatchingLoss(nn.Module):
     if T_s stands out: where all pairs match equally well, P spreads over all of them, at a gap of
     up to s log(1/s).
 
+    mass="auto" (with target="trimmed") takes the target from `weights` instead, given at each call:
+    the probability that each caption describes its clip, by which the caption's column of T is
+    multiplied (`otomatch.mismatch` estimates it). The plan's mass is then the target's, the mean
+    weight of the batch. Without weights all are 1: a balanced plan.
+
     Args:
         epsilon: strength of the entropy, > 0, in units of C. With scale="max" 0.03 to 0.05 works.
-        mass: s in (0, 1]; None is 1. May be changed between calls.
+        mass: s in (0, 1]; None is 1; "auto" for that of the weights. May be changed between calls.
         target: "full" or "trimmed".
         scale: "max" divides d_M by the batch's largest (differentiated through), a number > 0 by
             that number.
@@ -64,7 +76,7 @@ class MatchingLoss(nn.Module):
         max_iterations: limit on the solver's updates.
 
     Attributes:
-        last: `SolverStatus` of the last call, None before the first.
+        last: `PlanStatus` of the last call, None before the first.
 
     Raises:
         InvalidInputError: an option is none of the above, epsilon or mass out of range.
@@ -81,7 +93,7 @@ class MatchingLoss(nn.Module):
     def __init__(
         self,
         epsilon: float = 0.05,
-        mass: float | None = None,
+        mass: float | Literal["auto"] | None = None,
         target: str = "full",
         scale: str | float = "max",
         gradient: str = "implicit",
@@ -90,7 +102,11 @@ class MatchingLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_epsilon(epsilon)
-        check_mass(1.0 if mass is None else mass)
+        if mass == "auto" and target != "trimmed":
+            raise InvalidInputError(
+                f"mass 'auto' goes with target 'trimmed', whose mass is the plan's; got {target!r}"
+            )
+        check_mass(1.0 if mass is None or mass == "auto" else mass)
         self.epsilon = epsilon
         self.mass = mass
         self.target = one_of("target", target, ("full", "trimmed"))
@@ -98,28 +114,58 @@ class MatchingLoss(nn.Module):
         self.gradient = one_of("gradient", gradient, ("implicit", "unrolled"))
         self.tolerance = tolerance
         self.max_iterations = max_iterations
-        self.last: SolverStatus | None = None
+        self.last: PlanStatus | None = None
 
     def forward(
-        self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
+        self,
+        audio: Tensor,
+        text: Tensor,
+        metric: Metric,
+        clip_ids: ClipIds | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
-        """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
+        """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments.
+
+        Args:
+            audio: (B, D).
+            text: (B, D).
+            metric: the ground metric.
+            clip_ids: (B,) clip of each row.
+            weights: (B,) within 0 and 1, with mass="auto" only: how sure it is that caption i
+                describes its clip.
+        """
         cost = distances(audio, text, metric)
-        same = same_clip(clip_ids, audio)
         cost = cost / self._divisor(cost)
-        target = same / (same.sum(1, keepdim=True) * len(same)).to(cost.dtype)
-        if self.target == "trimmed":
-            target = _trim(target, cost.detach(), self._mass)
+        same = same_clip(clip_ids, audio)
+        target, mass = self._aim(same, cost.detach(), weights)
+        if mass == 0:
+            return 0 * cost.sum()  # no pair is right: there is nothing to learn
+        with torch.set_grad_enabled(self.gradient == "unrolled" and torch.is_grad_enabled()):
+            plan = self._solve(cost, mass)
+            value = self._value(target, plan, mass)
+        self.last = _status(plan, same, mass)
         if self.gradient == "unrolled":
-            return self._value(target, self._solve(cost))
-        with torch.no_grad():
-            plan = self._solve(cost)
-            value = self._value(target, plan)
+            return value
         if not (torch.is_grad_enabled() and cost.requires_grad):
             return value
-        slope = self._slope(target, plan)
+        slope = self._slope(target, plan, mass)
         loss: Tensor = KnownGradient.apply(cost, value, slope)  # type: ignore[no-untyped-call]
         return loss
+
+    def _aim(self, same: Tensor, cost: Tensor, weights: Tensor | None) -> tuple[Tensor, float]:
+        """The target (B, B) and the plan's mass."""
+        target = same / (same.sum(1, keepdim=True) * len(same)).to(cost.dtype)
+        if self.mass == "auto":
+            if weights is None:
+                return target, 1.0
+            target = target * _checked_weights(weights, cost)
+            return target, min(1.0, float(target.sum(dtype=torch.float64).item()))
+        if weights is not None:
+            raise InvalidInputError(
+                f"weights go with mass 'auto', but mass is {self.mass}; leave one of them out"
+            )
+        mass = 1.0 if self.mass is None else float(self.mass)
+        return (_trim(target, cost, mass) if self.target == "trimmed" else target), mass
 
     def _divisor(self, distances: Tensor) -> Tensor | float:
         if not isinstance(self.scale, str):
@@ -127,25 +173,19 @@ class MatchingLoss(nn.Module):
         largest = distances.amax()
         return torch.where(largest > 0, largest, 1)
 
-    @property
-    def _mass(self) -> float:
-        return 1.0 if self.mass is None else self.mass
-
-    def _solve(self, cost: Tensor) -> Plan:
-        plan = partial_sinkhorn(
+    def _solve(self, cost: Tensor, mass: float) -> Plan:
+        return partial_sinkhorn(
             cost,
             self.epsilon,
-            self._mass,
+            mass,
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )
-        self.last = SolverStatus(plan.iterations, plan.error, plan.converged)
-        return plan
 
-    def _value(self, target: Tensor, plan: Plan) -> Tensor:
+    def _value(self, target: Tensor, plan: Plan, mass: float) -> Tensor:
         divergence = torch.xlogy(target, target).sum() - (target * plan.log_plan).sum()
         if self.target == "full":
-            return divergence + math.log(self._mass)
+            return divergence + math.log(mass)
         # The gap is KL(T_s || P) plus what T_s leaves of the tight rows and columns, at their
         # prices -f and -g: the optimality conditions put into its definition.
         weight = 1 / len(target)
@@ -154,9 +194,9 @@ class MatchingLoss(nn.Module):
         return divergence + (rows.sum() + columns.sum()) / self.epsilon
 
     @torch.no_grad()
-    def _slope(self, target: Tensor, plan: Plan) -> Tensor:
+    def _slope(self, target: Tensor, plan: Plan, mass: float) -> Tensor:
         """dL/dC, shape (B, B)."""
-        if self.target == "trimmed" or self._mass == 1:
+        if self.target == "trimmed" or mass == 1:
             return (target - plan.plan) / self.epsilon
         return partial_slope(target, plan) / self.epsilon
 
@@ -168,6 +208,13 @@ class MatchingLoss(nn.Module):
         )
 
 
+@torch.no_grad()
+def _status(plan: Plan, same: Tensor, mass: float) -> PlanStatus:
+    entropy = math.log(mass) - (plan.plan * plan.log_plan).nansum().item() / mass
+    right = (plan.plan * same).sum().item() / mass
+    return PlanStatus(plan.iterations, plan.error, plan.converged, entropy, right)
+
+
 def _trim(target: Tensor, cost: Tensor, mass: float) -> Tensor:
     """The target's entries of least cost that make up the mass, the last one in part."""
     where = target.nonzero(as_tuple=True)
@@ -177,6 +224,19 @@ def _trim(target: Tensor, cost: Tensor, mass: float) -> Tensor:
     kept = torch.zeros_like(weights)
     kept[order] = torch.minimum(weights, (mass - before).clamp(min=0))
     return torch.zeros_like(target).index_put(where, kept)
+
+
+def _checked_weights(weights: Tensor, cost: Tensor) -> Tensor:
+    if not isinstance(weights, Tensor) or weights.shape != cost.shape[1:]:
+        found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise InvalidInputError(f"weights is {found}; expected a tensor of shape ({len(cost)},)")
+    weights = weights.detach().to(cost)
+    bad = ~((weights >= 0) & (weights <= 1))
+    if bool(bad.any()):
+        raise InvalidInputError(
+            f"weights hold {weights[bad][0].item()}; expected numbers within 0 and 1"
+        )
+    return weights
 
 
 def _positive(name: str, value: object) -> float:

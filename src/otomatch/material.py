@@ -1,19 +1,16 @@
 """What a run trains and validates on: clips, features on disk, captions, encoded text."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from rich.console import Console
 from torch import Tensor
 
 from otomatch.config import Config
 from otomatch.datasets import CaptionDataset, open_dataset
-from otomatch.embed import ClipFeatures, clip_features, text_states
-from otomatch.encoders import text_encoder
+from otomatch.embed import ClipRows, clip_features, clip_states, meanings, text_states
 from otomatch.errors import DatasetError
 from otomatch.model import AudioTextModel
 from otomatch.noise import corrupt
@@ -26,7 +23,10 @@ class Material:
 
     Attributes:
         name: of the data set.
-        features: of all clips, training and validation.
+        ids: of all clips.
+        sounds: of all clips, training and validation: feature frames, or a frozen audio encoder's
+            outputs, one row per window.
+        encoded: whether they are outputs.
         train_clips: rows of the training clips.
         val_clips: rows of the validation clips.
         captions: all captions.
@@ -40,7 +40,9 @@ class Material:
     """
 
     name: str
-    features: ClipFeatures
+    ids: list[str]
+    sounds: ClipRows
+    encoded: bool
     train_clips: list[int]
     val_clips: list[int]
     captions: list[str]
@@ -58,9 +60,14 @@ class Material:
             return [self.captions[row] for row in rows.tolist()]
         return self.states[rows.cpu()].to(device)
 
+    def embed_validation(self, model: AudioTextModel) -> Tensor:
+        """Embeddings of the validation clips, float32 (clips, D), on the CPU."""
+        clips = [torch.from_numpy(np.array(self.sounds[row])) for row in self.val_clips]
+        return model.embed_audio_states(clips) if self.encoded else model.embed_features(clips)
+
 
 def prepare(config: Config, model: AudioTextModel, console: Console) -> Material:
-    """Open the data, compute or map the features, encode the captions, draw the noise.
+    """Open the data, compute or map what sounds and captions become, draw the noise.
 
     Raises:
         DatasetError: no data set is named, or too few clips are usable.
@@ -68,11 +75,17 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     if not config.data.path:
         raise DatasetError("no data set: give its folder as data.path (--data on the command line)")
     progress = not console.quiet
-    train, val, final, skipped, fingerprint = _parts(config)
+    dataset = open_dataset(config.data.path)
+    train, val, final, skipped, fingerprint = _parts(config, dataset)
     clips = (*train, *val)
-    features = clip_features(clips, model.audio_encoder, progress=progress)
-    skipped += features.skipped
-    usable = [row for row, length in enumerate(features.lengths) if length > 0]
+    encoded = not model.audio_encoder.trainable
+    sounds = (
+        clip_states(clips, model, progress=progress)
+        if encoded
+        else clip_features(clips, model.audio_encoder, progress=progress)
+    )
+    skipped += sounds.skipped
+    usable = [row for row, length in enumerate(sounds.lengths) if length > 0]
     train_clips = [row for row in usable if row < len(train)]
     val_clips = [row for row in usable if row >= len(train)]
     if len(train_clips) < 2 or not val_clips:
@@ -88,8 +101,10 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     states = None if trainable else text_states(model.text_encoder, captions, progress=progress)
     noisy_rows, noise = _exchange(config, captions, caption_rows, train_clips, clips, progress)
     return Material(
-        Path(config.data.path).name,
-        features,
+        dataset.name,
+        [clip.id for clip in clips],
+        sounds,
+        encoded,
         train_clips,
         val_clips,
         captions,
@@ -104,10 +119,9 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
 
 
 def _parts(
-    config: Config,
+    config: Config, dataset: CaptionDataset
 ) -> tuple[tuple[Clip, ...], tuple[Clip, ...], CaptionDataset, tuple[Skipped, ...], str]:
     """Training clips, validation clips, the final data set, what is missing, and a fingerprint."""
-    dataset = open_dataset(config.data.path)
     skipped, fingerprint = dataset.skipped, dataset.fingerprint
     unknown = sorted(set(dataset.splits) - {"train", "val", "test"})
     if unknown:
@@ -158,7 +172,7 @@ def _exchange(
         data.noise,
         config.run.seed,
         data.noise_kind,
-        vectors=_meanings(own, progress) if similar else None,
+        vectors=meanings(own, progress=progress) if similar else None,
         labels=[clips[clip].label for clip in train_clips] if similar else None,
     )
     rows = [row for clip in train_clips for row in caption_rows[clip]]
@@ -179,17 +193,3 @@ def _exchange(
             for clip in wrong
         },
     }
-
-
-def _meanings(captions: list[tuple[str, ...]], progress: bool) -> npt.NDArray[np.float64]:
-    """Unit vectors (n, width): the mean direction of each clip's captions.
-
-    From the packaged encoder whatever the run's own, so that the same noise serves all runs.
-    """
-    texts = [text for group in captions for text in group]
-    states = text_states(text_encoder("minilm"), texts, progress=progress).double().numpy()
-    states /= np.linalg.norm(states, axis=1, keepdims=True)
-    starts = np.cumsum([0, *(len(group) for group in captions[:-1])])
-    sums: npt.NDArray[np.float64] = np.add.reduceat(states, starts)
-    sums /= np.linalg.norm(sums, axis=1, keepdims=True)
-    return sums

@@ -1,20 +1,19 @@
 """The joint audio-text model: two encoders, two heads, a ground metric; saved as a folder.
 
 A model folder holds ``config.json``, ``model.safetensors`` and ``README.md`` (the model card), and
-``text_encoder/`` where the text encoder was fine-tuned or came from a local folder. Nothing in it
-is a pickle.
+``text_encoder/`` where the text encoder was fine-tuned, came from a local folder or is a CLAP's.
+Nothing in it is a pickle. A CLAP itself, by its name or as a folder, is a model without heads.
 """
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import numpy.typing as npt
 import torch
@@ -22,29 +21,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from otomatch import audio
-from otomatch.encoders import AudioEncoder, TextEncoder, audio_encoder, text_encoder
+from otomatch import audio, model_folder
+from otomatch.encoders import AudioEncoder, TextEncoder, audio_encoder, clap, text_encoder
 from otomatch.errors import InvalidInputError, ModelError
 from otomatch.ground import GROUND_METRICS, GroundMetric
+from otomatch.windows import Window, cut
 
 AudioInput = str | os.PathLike[str] | tuple[npt.ArrayLike | Tensor, int]
 
 _FORMAT = "otomatch-model/1"
 _BATCH = 64
-
-
-class Window(NamedTuple):
-    """A stretch of a clip.
-
-    Attributes:
-        start: seconds.
-        end: seconds.
-        features: (frames, bands).
-    """
-
-    start: float
-    end: float
-    features: Tensor
 
 
 class AudioTextModel(nn.Module):
@@ -55,10 +41,14 @@ class AudioTextModel(nn.Module):
         text: the text encoder.
         ground: name of the ground metric and its other arguments, see `GROUND_METRICS`.
         dim: dimensions D of the joint space.
-        hidden: hidden units of the two heads.
+        hidden: hidden units of the two heads; 0 for none, where both encoders are D wide.
         dropout: between the layers of the heads, in training.
         window_seconds: longer clips are cut into windows of this length, whose embeddings are
             averaged.
+
+    Raises:
+        InvalidInputError: the ground metric is unknown, an encoder has another width than D and
+            no head, or the audio encoder takes windows of another length.
     """
 
     def __init__(
@@ -72,6 +62,11 @@ class AudioTextModel(nn.Module):
         window_seconds: float = 10.0,
     ) -> None:
         super().__init__()
+        if audio.window_seconds not in (None, window_seconds):
+            raise InvalidInputError(
+                f"the audio encoder takes windows of exactly {audio.window_seconds} s, got "
+                f"window_seconds = {window_seconds} (data.max_seconds in a configuration)"
+            )
         self.audio_encoder, self.text_encoder = audio, text
         self.settings: dict[str, Any] = {
             "ground": ground or {"name": "full"},
@@ -85,14 +80,20 @@ class AudioTextModel(nn.Module):
         self.ground = _ground_metric(dim, **self.settings["ground"])
 
     def forward(
-        self, features: Tensor, lengths: Tensor | None, text: Tensor | Sequence[str]
+        self, audio: Tensor, lengths: Tensor | None, text: Tensor | Sequence[str]
     ) -> tuple[Tensor, Tensor]:
         """Embed a batch of pairs: `project_audio` and `project_text`."""
-        return self.project_audio(features, lengths), self.project_text(text)
+        return self.project_audio(audio, lengths), self.project_text(text)
 
-    def project_audio(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Features (B, frames, bands) -> unit vectors (B, D); ``lengths`` (B,) counts frames."""
-        return _unit(self.audio_head(self.audio_encoder(features, lengths)))
+    def project_audio(self, audio: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Features, or the audio encoder's outputs for them, -> unit vectors (B, D).
+
+        Args:
+            audio: features (B, frames, bands), or outputs (B, width).
+            lengths: (B,) frames of each clip, None where all are full; outputs have none.
+        """
+        states = audio if audio.ndim == 2 else self.audio_encoder(audio, lengths)
+        return _unit(self.audio_head(states))
 
     def project_text(self, text: Tensor | Sequence[str]) -> Tensor:
         """Captions, or the text encoder's outputs for them (B, width), -> unit vectors (B, D)."""
@@ -122,28 +123,49 @@ class AudioTextModel(nn.Module):
 
     def features(self, clip: AudioInput) -> Tensor:
         """Features of one sound, (frames, bands); arguments and errors as for `embed_audio`."""
-        encoder = self.audio_encoder
+        return self._features(self._waveform(clip))
+
+    def _waveform(self, clip: AudioInput) -> Tensor:
+        rate = self.audio_encoder.sample_rate
         if isinstance(clip, tuple):
-            waveform = audio.as_mono(clip[0])
-            waveform = audio.resample(waveform, clip[1], encoder.sample_rate)
-        else:
-            waveform = audio.load(Path(clip), encoder.sample_rate)
-        return encoder.features(torch.from_numpy(waveform).to(self._device)).cpu()
+            return torch.from_numpy(audio.resample(audio.as_mono(clip[0]), clip[1], rate))
+        return torch.from_numpy(audio.load(Path(clip), rate))
+
+    def _features(self, waveform: Tensor) -> Tensor:
+        return self.audio_encoder.features(waveform.to(self._device)).cpu()
 
     def embed_features(self, clips: Sequence[Tensor]) -> Tensor:
         """Embed sounds given as whole-clip features, n x (frames, bands), -> float32 (n, D)."""
-        windows = [(i, w.features) for i, clip in enumerate(clips) for w in self.windows(clip)]
-        windows.sort(key=lambda window: len(window[1]))  # like lengths together: little padding
-        total = torch.zeros(len(clips), self.settings["dim"])
+        return self.embed_audio_states(self.audio_states(clips))
+
+    def audio_states(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        """Audio encoder's outputs for the windows of clips given as features.
+
+        Returns:
+            For each clip (windows, width), float32, on the CPU.
+        """
+        windows = [[window.features for window in self.windows(clip)] for clip in clips]
+        flat = [features for clip in windows for features in clip]
+        order = sorted(range(len(flat)), key=lambda i: len(flat[i]))  # like lengths: less padding
+        states = torch.zeros(len(flat), self.audio_encoder.width)
         with _evaluating(self):
-            for start in range(0, len(windows), _BATCH):
-                rows, features = zip(*windows[start : start + _BATCH], strict=True)
-                lengths = torch.tensor([len(f) for f in features], device=self._device)
+            for start in range(0, len(order), _BATCH):
+                rows = order[start : start + _BATCH]
+                lengths = torch.tensor([len(flat[i]) for i in rows], device=self._device)
                 batch = nn.utils.rnn.pad_sequence(
-                    [f.to(self._device, torch.float32) for f in features], batch_first=True
+                    [flat[i].to(self._device, torch.float32) for i in rows], batch_first=True
                 )
-                vectors = self.project_audio(batch, lengths).float().cpu()
-                total.index_add_(0, torch.tensor(rows), vectors)
+                states[rows] = self.audio_encoder(batch, lengths).float().cpu()
+        return list(torch.split(states, [len(clip) for clip in windows]))
+
+    def embed_audio_states(self, clips: Sequence[Tensor]) -> Tensor:
+        """Embed clips given as `audio_states`, n x (windows, width), -> float32 (n, D)."""
+        total = torch.zeros(len(clips), self.settings["dim"])
+        if len(clips):
+            rows = torch.arange(len(clips)).repeat_interleave(torch.tensor(list(map(len, clips))))
+            with _evaluating(self):
+                vectors = self.project_audio(torch.cat(list(clips)).to(self._device))
+            total.index_add_(0, rows, vectors.float().cpu())
         return _unit(total)
 
     @property
@@ -154,16 +176,19 @@ class AudioTextModel(nn.Module):
     def windows(self, features: Tensor) -> list[Window]:
         """Cut a clip's features into the fewest windows that cover it, evenly spaced.
 
-        A clip no longer than ``window_seconds`` is one window, and no window is padded.
+        Features of no more than ``window_seconds`` are one window, and no window is padded.
         """
-        rate, frames, size = self.audio_encoder.frame_rate, len(features), self.window_frames
-        # Frames are centred: n seconds have a frame at each end, which neighbours share.
-        count = max(1, math.ceil((frames - 1) / max(1, size - 1)))
-        starts = torch.linspace(0, max(0, frames - size), count).round().int().tolist()
-        return [
-            Window(start / rate, (min(start + size, frames) - 1) / rate, features[start:][:size])
-            for start in starts
-        ]
+        return cut(features, self.window_frames, self.audio_encoder.frame_rate)
+
+    def sound_windows(self, clip: AudioInput) -> list[Window]:
+        """Windows of one sound, the last of which ends with it, though its features may go on.
+
+        Arguments and errors as for `embed_audio`.
+        """
+        waveform = self._waveform(clip)
+        seconds = len(waveform) / self.audio_encoder.sample_rate
+        windows = self.windows(self._features(waveform))
+        return [window._replace(end=min(window.end, seconds)) for window in windows]
 
     def embed_text(self, captions: Sequence[str]) -> Tensor:
         """Embed descriptions: n strings -> unit vectors, float32 (n, D), on the CPU.
@@ -196,12 +221,16 @@ class AudioTextModel(nn.Module):
     def fingerprint(self) -> str:
         """Identifies everything that embeddings depend on, as 64 hex digits."""
         settings = {"audio": self.audio_encoder.describe(), **self.settings}
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        digest.update(self.text_encoder.fingerprint().encode())
-        for key, tensor in sorted(self._own_state().items()):
-            digest.update(key.encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return _digest(settings, self.text_encoder.fingerprint(), self._own_state())
+
+    @property
+    def audio_fingerprint(self) -> str:
+        """Identifies everything that `audio_states` depends on, as 64 hex digits."""
+        seconds = self.settings["window_seconds"]
+        settings = {"audio": self.audio_encoder.describe(), "window_seconds": seconds}
+        state = self._own_state()
+        own = {key: state[key] for key in state if key.startswith("audio_encoder.")}
+        return _digest(settings, self.audio_encoder.feature_key, own)
 
     def save_pretrained(self, folder: str | Path, card: str = "") -> None:
         """Write the model as a folder; one that is there is replaced by the complete new one.
@@ -214,7 +243,7 @@ class AudioTextModel(nn.Module):
             ModelError: the folder exists and holds something else.
         """
         folder = Path(folder)
-        if not _may_replace(folder):
+        if not model_folder.may_replace(folder):
             raise ModelError(f"{folder} holds something other than a model; choose another folder")
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -222,7 +251,10 @@ class AudioTextModel(nn.Module):
         description = {
             "format": _FORMAT,
             "otomatch": version("otomatch"),
-            "audio_encoder": self.audio_encoder.describe(),
+            "audio_encoder": {
+                **self.audio_encoder.describe(),
+                "trainable": self.audio_encoder.trainable,
+            },
             "text_encoder": self.text_encoder.save(partial),
             "text_fingerprint": self.text_encoder.fingerprint(),
             **self.settings,
@@ -230,14 +262,15 @@ class AudioTextModel(nn.Module):
         (partial / "config.json").write_text(json.dumps(description, indent=2) + "\n")
         (partial / "README.md").write_text(card or "# otomatch model\n", encoding="utf-8")
         save_file(self._own_state(), partial / "model.safetensors")
-        _replace(folder, partial)
+        model_folder.replace(folder, partial)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str = "cpu") -> "AudioTextModel":
         """Load a model from its folder, or by its name on the Hugging Face hub.
 
         Args:
-            name: folder or name.
+            name: folder or name; of an unfused CLAP too (``laion/clap-htsat-unfused``), which
+                becomes a model without heads, with both encoders frozen and the Euclidean metric.
             device: where it computes; embeddings come back on the CPU in any case.
 
         Returns:
@@ -247,14 +280,16 @@ class AudioTextModel(nn.Module):
             ModelError: no such model, a part of it is missing or damaged, or its text encoder is
                 not the one that it was trained with.
         """
-        folder = _locate(name)
+        description = model_folder.describe(name)
+        if description.get("model_type") == clap.MODEL_TYPE:
+            return cls._of_clap(str(name)).to(device).eval()
+        folder = model_folder.locate(name)
+        if description.pop("format", None) != _FORMAT:
+            raise ModelError(f"{folder}/config.json: is not of the format {_FORMAT}")
         try:
-            description = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             state = load_file(folder / "model.safetensors")
         except (OSError, ValueError, SafetensorError) as error:
             raise ModelError(f"{folder}: the model cannot be read: {error}") from error
-        if not isinstance(description, dict) or description.pop("format", None) != _FORMAT:
-            raise ModelError(f"{folder}/config.json: is not of the format {_FORMAT}")
         try:
             model = cls._build(description, folder)
         except (KeyError, TypeError) as error:
@@ -266,8 +301,9 @@ class AudioTextModel(nn.Module):
     def _build(cls, description: dict[str, Any], folder: Path) -> "AudioTextModel":
         del description["otomatch"]
         text_settings = description.pop("text_encoder")
-        if text_settings["name"].startswith("./"):
-            text_settings["name"] = str(folder / text_settings["name"])
+        prefix, colon, place = text_settings["name"].rpartition(":")
+        if place.startswith("./"):
+            text_settings["name"] = f"{prefix}{colon}{folder / place}"
         text = text_encoder(**text_settings)
         if text.fingerprint() != description.pop("text_fingerprint"):
             raise ModelError(
@@ -275,6 +311,20 @@ class AudioTextModel(nn.Module):
                 "one it was trained with; install the version that was used"
             )
         return cls(audio_encoder(**description.pop("audio_encoder")), text, **description)
+
+    @classmethod
+    def _of_clap(cls, name: str) -> "AudioTextModel":
+        audio = audio_encoder(f"{clap.PREFIX}{name}", trainable=False)
+        text = text_encoder(f"{clap.PREFIX}{name}")
+        return cls(
+            audio,
+            text,
+            ground={"name": "identity"},
+            dim=audio.width,
+            hidden=0,
+            dropout=0.0,
+            window_seconds=cast(float, audio.window_seconds),
+        )
 
     def _load(self, state: dict[str, Tensor], folder: Path) -> None:
         own = {key: tensor.shape for key, tensor in self._own_state().items()}
@@ -289,7 +339,7 @@ class AudioTextModel(nn.Module):
 
     @property
     def _device(self) -> torch.device:
-        return next(self.audio_head.parameters()).device
+        return next(self.parameters()).device
 
     def _own_state(self) -> dict[str, Tensor]:
         # The text encoder is kept by name, or saved beside this in its own format.
@@ -300,7 +350,14 @@ class AudioTextModel(nn.Module):
         }
 
 
-def _head(width: int, hidden: int, dim: int, dropout: float) -> nn.Sequential:
+def _head(width: int, hidden: int, dim: int, dropout: float) -> nn.Module:
+    if hidden == 0:
+        if width != dim:
+            raise InvalidInputError(
+                f"hidden = 0 means no heads, but an encoder is {width} wide and dim = {dim}; "
+                f"set dim = {width}, or hidden above 0"
+            )
+        return nn.Identity()
     return nn.Sequential(
         nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
     )
@@ -313,6 +370,15 @@ def _ground_metric(dim: int, name: str, **settings: Any) -> GroundMetric:
         )
     metric: GroundMetric = GROUND_METRICS[name](dim, **settings)
     return metric
+
+
+def _digest(settings: dict[str, Any], part: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    digest.update(part.encode())
+    for key, tensor in sorted(tensors.items()):
+        digest.update(key.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _unit(vectors: Tensor) -> Tensor:
@@ -329,39 +395,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
-
-
-def _may_replace(folder: Path) -> bool:
-    """Whether nothing but a model is lost if the folder is replaced."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return True
-    try:
-        description = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(description, dict) and "otomatch" in description
-
-
-def _replace(folder: Path, partial: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _locate(name: str | Path) -> Path:
-    if (Path(name) / "config.json").is_file():
-        return Path(name)
-    if Path(name).exists() or str(name).startswith((".", "/")) or str(name).count("/") != 1:
-        raise ModelError(f"{name}: is no model folder (it has no config.json)")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(name)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"{name}: no such folder, and no such model on the Hugging Face hub ({error})"
-        ) from error

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otomatch.classification import ClassificationReport
+from otomatch.datasets.check import Check, Part
 from otomatch.errors import InvalidInputError, MissingDependencyError
 from otomatch.retrieval import DirectionReport, RetrievalReport
 from otomatch.types import Hit, Skipped
@@ -149,6 +150,35 @@ def print_skipped(console: Console, skipped: Sequence[Skipped], most: int = 20) 
         console.print(Text(f"... and {len(skipped) - most} more", "yellow"))
 
 
+def check_table(found: Check) -> Table:
+    """What is in a data set, split by split, as a table for a terminal."""
+    read = "decoded in full" if found.decoded else "headers read"
+    classes = f", {found.labels} classes" if found.labels else ""
+    caption = (
+        f"{len(found.missing)} files missing, {len(found.broken)} rows or files broken"
+        f"{classes} ({read})"
+    )
+    table = Table(title=Text(f"{found.name} in {found.root}", "table.title"), caption=caption)
+    for column in ("split", "clips", "captions", "per clip", "seconds", "median", "hours", "Hz"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for part in found.parts:
+        table.add_row(*_part_cells(part))
+    return table
+
+
+def duplicate_lines(found: Check) -> list[Text]:
+    """Sentences about captions and audio that occur more than once."""
+    lines = []
+    for part in found.parts:
+        if part.shared_captions:
+            where = "all splits together" if part.split is None else part.split
+            lines.append(Text(f"{where}: {part.shared_captions} captions describe several clips"))
+    if found.captions_in_splits:
+        lines.append(Text(f"{len(found.captions_in_splits)} captions occur in several splits"))
+    lines += [Text(f"same audio in several splits: {', '.join(g)}") for g in found.audio_in_splits]
+    return lines
+
+
 def markdown_table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     """A Markdown table."""
     titles = list(header)
@@ -209,6 +239,18 @@ def _write_counts(axes: Any, counts: Any, share: Any, font: float) -> None:
         colour = "white" if share[row, column] > 0.5 else "black"
         style = {"ha": "center", "va": "center", "color": colour, "fontsize": font}
         axes.text(column, row, str(counts[row, column]), **style)
+
+
+def _part_cells(part: Part) -> list[str]:
+    counts = list(part.captions_per_clip)
+    per_clip = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    lengths = ["", "", ""]
+    if part.seconds is not None:
+        s = part.seconds
+        lengths = [f"{s.min:.1f} to {s.max:.1f}", f"{s.median:.1f}", f"{s.total / 3600:.2f}"]
+    rates = ", ".join(map(str, part.sample_rates))
+    split = "all" if part.split is None else part.split
+    return [split, str(part.clips), str(part.captions), per_clip, *lengths, rates]
 
 
 def _cells(direction: DirectionReport) -> list[str]:

@@ -23,11 +23,12 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from otomatch import checkpoint, journal
 from otomatch.batches import Batch, EpochSampler, PairCollator, spec_augment
-from otomatch.config import Config, dump_toml
+from otomatch.config import Config, MatchingConfig, dump_toml
 from otomatch.contrastive import NTXentLoss, TripletLoss, WeightedTripletLoss
 from otomatch.encoders import audio_encoder, text_encoder
 from otomatch.errors import InvalidInputError, RunError
 from otomatch.evaluate import evaluate, score_embeddings
+from otomatch.evidence import PairEvidence, write_pairs
 from otomatch.losses import MatchingLoss
 from otomatch.material import prepare
 from otomatch.model import AudioTextModel
@@ -41,6 +42,9 @@ LOSSES: dict[str, type[nn.Module]] = {
     "triplet": TripletLoss,
     "weighted-triplet": WeightedTripletLoss,
 }
+
+TRIMMED_MASS_EPOCHS = 3.0
+"""Until cost ranks pairs, trimming would drop right ones."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,15 @@ class _Trainer:
         if self.accelerator.num_processes > 1:
             raise RunError("training on several processes is not supported yet; start one")
         torch.manual_seed(config.run.seed)
-        self.model = build_model(config)
+        self.model = build_model(config).to(self.accelerator.device)
         self.material = prepare(config, self.model, console)
         print_skipped(console, self.material.skipped)
         journal.claim_folder(run, config, self.material.fingerprint, self.material.noise)
         self.collator = self._collator()
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optim))
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.loss = LOSSES[config.loss.name](**config.loss.model_dump(exclude={"name"}))
+        self.loss = build_loss(config)
+        self.evidence = self._evidence()
         self.state = self._resume()
         self.model, self.optimizer, self.loader = self.accelerator.prepare(
             self.model, self.optimizer, self._loader()
@@ -149,23 +154,43 @@ class _Trainer:
         """One projected gradient step; returns what is logged."""
         seeds = self._seed_step()
         self._set_rates()
-        features = spec_augment(
-            batch.features, batch.lengths, seeds, **self.config.augment.model_dump()
-        )
+        if self.material.encoded:
+            sounds = batch.features[:, 0]  # the output for one window
+        else:
+            augment = self.config.augment.model_dump()
+            sounds = spec_augment(batch.features, batch.lengths, seeds, **augment)
         with self.accelerator.autocast():
-            text = self.material.text(batch.captions, features.device)
-            audio, text = self.model(features, batch.lengths, text)
+            text = self.material.text(batch.captions, sounds.device)
+            audio, text = self.model(sounds, batch.lengths, text)
         try:
-            loss: Tensor = self.loss(audio, text, self.model.ground, clip_ids=batch.clips)
+            loss: Tensor = self.loss(
+                audio, text, self.model.ground, batch.clips, **self._mass(batch)
+            )
         except InvalidInputError as error:
             raise self._diverged(str(error)) from error
         if not math.isfinite(loss.item()):
             raise self._diverged(f"the loss is {loss.item()}")
+        if self.evidence is not None:
+            self.evidence.record(batch.clips, batch.captions, audio, text)
         values = {"loss": loss.item(), "grad_norm": self._descend(loss)}
         status = getattr(self.loss, "last", None)
         if status is not None:
             values |= {"sinkhorn_iterations": status.iterations, "marginal_error": status.error}
         return values
+
+    def _mass(self, batch: Batch) -> dict[str, Tensor]:
+        """Set the loss's mass for this step, or return the weights that decide it."""
+        if self.evidence is not None:
+            return {"weights": self.evidence.weights[batch.captions.cpu()]}
+        settings = self.config.loss
+        if isinstance(settings, MatchingConfig) and isinstance(settings.mass, float):
+            falling = settings.mass_epochs
+            if falling is None:
+                falling = TRIMMED_MASS_EPOCHS if settings.target == "trimmed" else 0.0
+            done = self.state.epoch + self.state.step / len(self.loader)
+            share = min(1.0, done / falling) if falling else 1.0
+            cast(MatchingLoss, self.loss).mass = 1 - share * (1 - settings.mass)
+        return {}
 
     def _descend(self, loss: Tensor) -> float:
         self.optimizer.zero_grad()
@@ -195,9 +220,7 @@ class _Trainer:
 
     def _validate(self) -> RetrievalReport:
         material = self.material
-        audio = self.model.embed_features(
-            [torch.from_numpy(np.array(material.features[row])) for row in material.val_clips]
-        )
+        audio = material.embed_validation(self.model)
         rows = [row for clip in material.val_clips for row in material.caption_rows[clip]]
         text_clip = [i for i, c in enumerate(material.val_clips) for _ in material.caption_rows[c]]
         if material.states is None:
@@ -213,6 +236,9 @@ class _Trainer:
         state, score = self.state, journal.score(report)
         row = {"epoch": state.epoch + 1, "seconds": round(seconds, 2)}
         row |= {key: value / state.step for key, value in state.sums.items()}
+        if self.evidence is not None:
+            self.evidence.update(self.model, state.epoch)
+            row["clean_share"] = self.evidence.clean_share
         row |= {"score": score, **journal.flat(report)}
         state.log.append(row)
         state.epoch, state.step, state.sums = state.epoch + 1, 0, {}
@@ -230,8 +256,15 @@ class _Trainer:
         model = self.accelerator.unwrap_model(self.model)
         checkpoint.write(
             self.run / "checkpoint",
-            checkpoint.capture(model, self.optimizer, asdict(self.state)),
+            checkpoint.capture(
+                model,
+                self.optimizer,
+                asdict(self.state),
+                None if self.evidence is None else self.evidence.tensors(),
+            ),
         )
+        if self.evidence is not None:
+            write_pairs(self.run, self.evidence)
         journal.write_log(self.run, self.state.log)
 
     def _save_best(self, report: RetrievalReport) -> None:
@@ -249,19 +282,33 @@ class _Trainer:
             return _State()
         checkpoint.restore(saved, self.model, self.optimizer)
         state = _State(**saved.progress)
+        if self.evidence is not None:
+            self.evidence.restore(saved.extra)
         journal.write_log(self.run, state.log)  # a kill may have come before the last row
         if not state.finished:
             at = f"epoch {state.epoch + 1}, step {state.step + 1}"
             self.console.print(f"Resuming {self.run} at {at}", soft_wrap=True, highlight=False)
         return state
 
+    def _evidence(self) -> PairEvidence | None:
+        loss = self.config.loss
+        if not isinstance(loss, MatchingConfig) or loss.mass != "auto":
+            return None
+        return PairEvidence(
+            self.material,
+            self.config.model.dim,
+            self.config.run.seed,
+            by_clip=loss.evidence == "clip",
+            similar=loss.null == "similar",
+        )
+
     def _collator(self) -> PairCollator:
         material = self.material
         return PairCollator(
-            material.features,
+            material.sounds,
             material.train_clips,
             [material.train_captions[clip] for clip in material.train_clips],
-            max(1, self.model.window_frames),
+            1 if material.encoded else self.model.window_frames,
             self.config.run.seed,
         )
 
@@ -295,17 +342,19 @@ class _Trainer:
         return TrainingResult(self.run, self.run / "model", report, state.epoch, state.best_epoch)
 
 
+def build_loss(config: Config) -> nn.Module:
+    """The training criterion as the configuration describes it."""
+    settings = config.loss.model_dump(exclude={"name", "mass_epochs", "evidence", "null"})
+    loss: nn.Module = LOSSES[config.loss.name](**settings)
+    return loss
+
+
 def build_model(config: Config) -> AudioTextModel:
     """An untrained model as the configuration describes it."""
-    text = config.text
+    audio, text = config.audio, config.text
     return AudioTextModel(
-        audio_encoder(config.audio.encoder, **config.audio.settings),
-        text_encoder(
-            text.encoder,
-            pooling=text.pooling,
-            trainable=text.trainable,
-            max_tokens=text.max_tokens,
-        ),
+        audio_encoder(audio.encoder, trainable=audio.trainable, **audio.settings),
+        text_encoder(text.encoder, **text.model_dump(exclude={"encoder"})),
         ground=config.ground.model_dump(),
         window_seconds=config.data.max_seconds,
         **config.model.model_dump(),

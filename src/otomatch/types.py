@@ -1,6 +1,6 @@
 """Values shared by all layers: a clip with its captions, a row that was skipped, a search hit."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,17 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A row or file that could not be used, and why."""
+    """A row or file that could not be used, and why.
+
+    Attributes:
+        name: the row's or the file's.
+        reason: what is wrong with it.
+        missing: whether there is no such file.
+    """
 
     name: str
     reason: str
+    missing: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

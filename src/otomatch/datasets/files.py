@@ -10,6 +10,9 @@ import soundfile
 
 from otomatch.audio import CONTAINER_SUFFIXES
 
+# Where unfinished downloads lie, below the root of a data set; no file in it counts.
+DOWNLOADS = ".downloads"
+
 _SMALL = 1024  # bytes; a file below this may be a header without sound
 _CONTAINERS = (b"\x1a\x45\xdf\xa3", b"0&\xb2u", b"\xff\xf1", b"\xff\xf9")  # webm, wma, aac
 
@@ -22,37 +25,54 @@ class FileIndex:
 
     Args:
         root: the folder.
-        names: the names that will be asked for. A base name that two of them share is never
-            used to find a file in another folder: it could be either's.
+        wanted: the names that will be asked for, those of one file together. A base name that
+            two files share is never used to find one in another folder: it could be either's.
     """
 
-    def __init__(self, root: Path, names: Iterable[str] = ()) -> None:
+    def __init__(self, root: Path, wanted: Iterable[tuple[str, ...]] = ()) -> None:
         self.root = root
         self._paths: dict[str, str] = {}
         self._by_base: defaultdict[str, list[str]] = defaultdict(list)
         for path in _walk(root):
             self._paths[_key(path)] = path
             self._by_base[_key(path.rpartition("/")[2])].append(path)
-        self._claims: defaultdict[str, set[str]] = defaultdict(set)
-        for name in names:
-            self._claims[_base(name)].add(_key(name))
+        self._claims: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
+        for names in wanted:
+            keys = tuple(map(_key, names))
+            for name in names:
+                self._claims[_base(name)].add(keys)
 
-    def find(self, name: str) -> tuple[str | None, str]:
-        """Relative path of a file, or None and the reason why there is none.
+    def find(self, *names: str) -> tuple[str | None, str]:
+        """Relative path of the file that has one of the names, or None and the reason why not.
 
-        The exact relative path wins; else the base name, where only one file has it.
+        The exact relative path wins; else the path that ends with the name, folder and all; else
+        the base name. The last two count only where one file has them.
         """
-        exact = self._paths.get(_key(name))
-        if exact is not None:
-            return exact, ""
-        found = self._by_base.get(_base(name), [])
+        for look in (self._exactly, self._below):
+            for name in names:
+                path = look(_key(name))
+                if path is not None:
+                    return path, ""
+        bases = dict.fromkeys(map(_base, names))
+        found = [path for base in bases for path in self._by_base.get(base, ())]
         if not found:
-            return None, f"no such file under {self.root}"
+            others = ", ".join(list(bases)[1:])
+            return None, f"no such file under {self.root}{others and f', nor {others}'}"
         if len(found) > 1:
             return None, f"{len(found)} files have this name: {', '.join(sorted(found)[:3])}"
-        if len(self._claims[_base(name)]) > 1:
+        if len(self._claims[_base(found[0])]) > 1:
             return None, f"no such file; other rows name {found[0]} too"
         return found[0], ""
+
+    def _exactly(self, key: str) -> str | None:
+        return self._paths.get(key)
+
+    def _below(self, key: str) -> str | None:
+        """The only file whose path ends with a name that names its folder too."""
+        if "/" not in key:
+            return None
+        found = [p for p in self._by_base.get(_base(key), ()) if _key(p).endswith(f"/{key}")]
+        return found[0] if len(found) == 1 else None
 
 
 def unreadable(path: Path) -> str:
@@ -99,7 +119,7 @@ def _walk(root: Path) -> Iterable[str]:
             folders.clear()
             continue
         seen.add((stat.st_dev, stat.st_ino))
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != DOWNLOADS)
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
         for name in files:
@@ -107,7 +127,8 @@ def _walk(root: Path) -> Iterable[str]:
 
 
 def _key(name: str) -> str:
-    return unicodedata.normalize("NFC", name).strip().removeprefix("./")
+    parts = unicodedata.normalize("NFC", name).removeprefix("./").split("/")
+    return "/".join(part.strip() for part in parts)
 
 
 def _base(name: str) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from otomatch.datasets.base import CaptionDataset
-from otomatch.datasets.files import FileIndex, unreadable
-from otomatch.datasets.table import OPTIONAL, Row, read_rows, write_table
+from otomatch.datasets.clips import assemble
+from otomatch.datasets.table import OPTIONAL, read_rows, write_table
 from otomatch.errors import DatasetError
-from otomatch.types import Clip, Skipped
+from otomatch.types import Clip
 
 TABLE = "captions.csv"
 
@@ -35,12 +35,7 @@ def open_folder(root: str | Path, name: str | None = None) -> CaptionDataset:
     table = root / TABLE
     if not table.is_file():
         raise DatasetError(f"{root}: no {TABLE}; write one with the columns file_name and caption")
-    rows = read_rows(table)
-    clips, skipped = _resolve(root, rows)
-    if not clips:
-        first = f"; the first: {skipped[0].name}: {skipped[0].reason}" if skipped else ""
-        raise DatasetError(f"{table}: none of its {len(rows)} clips can be used{first}")
-    return CaptionDataset(name or root.resolve().name, root, tuple(clips), tuple(skipped))
+    return assemble(name or root.resolve().name, root, read_rows(table), str(table))
 
 
 def write_captions(root: str | Path, clips: Iterable[Clip]) -> Path:
@@ -67,41 +62,3 @@ def _relative(path: Path, root: Path) -> str:
         return path.relative_to(root).as_posix()
     except ValueError:
         raise DatasetError(f"{path} does not lie below {root}; copy it there first") from None
-
-
-def _resolve(root: Path, rows: list[Row]) -> tuple[list[Clip], list[Skipped]]:
-    """Rows to clips; each file is looked at once, however many rows name it."""
-    index = FileIndex(root, {row.name for row in rows})
-    problems: dict[str, str] = {}
-    clips: dict[str, Clip] = {}
-    skipped = []
-    for row in rows:
-        found, reason = index.find(row.name)
-        if found is not None:
-            if found not in problems:
-                problems[found] = unreadable(root / found)
-            reason = problems[found]
-        if found is None or reason:
-            skipped.append(Skipped(row.name, f"line {row.line}: {reason}"))
-        elif not row.captions and row.label is None:
-            skipped.append(Skipped(row.name, f"line {row.line}: no caption"))
-        else:
-            clip = _clip(root, found, row)
-            if clip.id in clips:
-                skipped.append(Skipped(row.name, f"line {row.line}: names {found} a second time"))
-            clips.setdefault(clip.id, clip)
-    return list(clips.values()), skipped
-
-
-def _clip(root: Path, found: str, row: Row) -> Clip:
-    span = "" if row.start is None and row.end is None else f"#{row.start or 0.0}-{row.end or ''}"
-    return Clip(
-        path=root / found,
-        captions=tuple(row.captions),
-        id=found + span,
-        split=row.split,
-        label=row.label,
-        fold=row.fold,
-        start=row.start,
-        end=row.end,
-    )

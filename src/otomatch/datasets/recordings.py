@@ -13,6 +13,7 @@ from pathlib import Path
 from otomatch import audio
 from otomatch.datasets.mixing import RATE
 from otomatch.datasets.sounds import Sound
+from otomatch.datasets.table import Row
 from otomatch.errors import DatasetError
 
 TABLES = ("esc10.csv", "labels.csv", "meta/esc50.csv", "esc50.csv")
@@ -29,21 +30,36 @@ def recordings(root: str | Path, folds: Collection[int] | None = None) -> list[S
         DatasetError: no table is found, it is malformed, or none of its rows is in the folds.
     """
     root = Path(root)
+    table = find_table(root)
+    rows = read_labels(table)
+    kept = [_sound(root, row) for row in rows if folds is None or row.fold in folds]
+    if not kept:
+        present = sorted({row.fold for row in rows if row.fold is not None})
+        raise DatasetError(f"{table}: no recording in folds {folds}; the table has {present}")
+    return sorted(kept, key=lambda sound: sound.name)
+
+
+def find_table(root: Path) -> Path:
+    """The table of a labelled folder.
+
+    Raises:
+        DatasetError: there is none.
+    """
     table = next((root / name for name in TABLES if (root / name).is_file()), None)
     if table is None:
         raise DatasetError(
             f"{root}: no table of labels; expected one of {', '.join(TABLES)} with the columns "
             "file_name, fold and label"
         )
-    sounds = _read(table, root)
-    kept = [s for s in sounds if folds is None or s.fold in folds]
-    if not kept:
-        present = sorted({s.fold for s in sounds if isinstance(s.fold, int)})
-        raise DatasetError(f"{table}: no recording in folds {folds}; the table has {present}")
-    return sorted(kept, key=lambda sound: sound.name)
+    return table
 
 
-def _read(table: Path, root: Path) -> list[Sound]:
+def read_labels(table: Path) -> list[Row]:
+    """The rows of a table of labels; underscores in class names become spaces.
+
+    Raises:
+        DatasetError: it is malformed, or gives one class two numbers (column ``target``).
+    """
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -51,11 +67,14 @@ def _read(table: Path, root: Path) -> list[Sound]:
             reader.fieldnames = names
             file_column = _column(table, names, "file_name", "filename")
             label_column = _column(table, names, "label", "category")
-            return [
-                _sound(table, root, row, (row[file_column], row[label_column]), reader.line_num)
-                for row in reader
-                if any(isinstance(value, str) and value.strip() for value in row.values())
-            ]
+            rows, numbers = [], dict[str, str]()
+            for fields in reader:
+                if any(isinstance(value, str) and value.strip() for value in fields.values()):
+                    values = (fields[file_column], fields[label_column])
+                    row = _row(table, fields, values, reader.line_num)
+                    _check_target(table, row, fields.get("target"), numbers)
+                    rows.append(row)
+            return rows
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{table}: not a UTF-8 CSV file ({error}); save it as one") from error
 
@@ -67,21 +86,46 @@ def _column(table: Path, names: list[str], *wanted: str) -> str:
     raise DatasetError(f"{table}, line 1: no column {' or '.join(wanted)}; found {names}")
 
 
-def _sound(
-    table: Path, root: Path, row: dict[str, str], values: tuple[str | None, str | None], line: int
-) -> Sound:
+def _row(
+    table: Path, fields: dict[str, str], values: tuple[str | None, str | None], line: int
+) -> Row:
     name, label = ((value or "").strip() for value in values)
     label = " ".join(label.replace("_", " ").split())
     if not name or not label:
-        raise DatasetError(f"{table}, line {line}: needs a file name and a label, got {row}")
-    path = next((p for p in (root / "audio" / name, root / name) if p.is_file()), root / name)
+        raise DatasetError(f"{table}, line {line}: needs a file name and a label, got {fields}")
+    return Row(
+        names=(f"audio/{name}", name),
+        line=line,
+        split=None,
+        label=label,
+        fold=_fold(table, fields.get("fold"), line),
+        start=None,
+        end=None,
+    )
+
+
+def _check_target(table: Path, row: Row, target: str | None, numbers: dict[str, str]) -> None:
+    """A class has one number; ``numbers`` are those of the rows so far."""
+    if target is None or row.label is None:
+        return
+    known = numbers.setdefault(row.label, target)
+    if known != target:
+        raise DatasetError(
+            f"{table}, line {row.line}: the class {row.label} has the target {target}, but "
+            f"{known} before; correct one of them"
+        )
+
+
+def _sound(root: Path, row: Row) -> Sound:
+    name = row.names[-1]
+    path = next((root / place for place in row.names if (root / place).is_file()), root / name)
     stat = path.stat() if path.is_file() else None
     return Sound(
-        label=label,
+        label=row.label or "",
         name=name,
         load=partial(audio.load, path, RATE),
         stamp=f"{stat.st_size}" if stat else "missing",
-        fold=_fold(table, row.get("fold"), line),
+        fold=row.fold,
     )
 
 

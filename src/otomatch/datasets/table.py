@@ -4,7 +4,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -17,11 +17,27 @@ _CAPTION = re.compile(r"caption(_(\d+))?")
 _Value = TypeVar("_Value", str, int, float)
 
 
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How a table names the file of a row.
+
+    Attributes:
+        columns: that the header must have.
+        names: relative paths that the file may have, the likeliest first, from a row's fields.
+    """
+
+    columns: tuple[str, ...]
+    names: Callable[[Mapping[str, str]], tuple[str, ...]]
+
+
+BY_FILE_NAME = Naming(("file_name",), lambda fields: (fields["file_name"],))
+
+
 @dataclass(slots=True)
 class Row:
     """What a table says about one clip: all rows of the same file and span."""
 
-    name: str
+    names: tuple[str, ...]
     line: int
     split: str | None
     label: str | None
@@ -31,8 +47,15 @@ class Row:
     captions: list[str] = field(default_factory=list)
 
 
-def read_rows(table: Path) -> list[Row]:
-    """The clips of ``captions.csv``, in the order of their first row.
+def read_rows(
+    table: Path, namings: Sequence[Naming] = (BY_FILE_NAME,), split: str | None = None
+) -> list[Row]:
+    """The clips of a table of captions, in the order of their first row.
+
+    Args:
+        table: UTF-8, with a header.
+        namings: how it may name its files; the first whose columns it has counts.
+        split: of all rows; None where a column ``split`` says it, if anything does.
 
     Raises:
         DatasetError: not UTF-8 or not CSV, a missing column, a value that is not a number, a span
@@ -44,11 +67,14 @@ def read_rows(table: Path) -> list[Row]:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             names = [name.strip() for name in next(filter(_filled, reader), [])]
+            naming = _naming(table, names, namings)
             columns = _caption_columns(table, names)
             for values in filter(_filled, reader):
                 line = reader.line_num
                 fields = _fields(table, line, names, values)
-                row = _merged(table, clips, _row(table, line, fields))
+                row = _row(table, line, fields, naming)
+                row.split = split or row.split
+                row = _merged(table, clips, row)
                 row.captions += [fields[name] for name in columns if fields[name]]
     except UnicodeDecodeError as error:
         raise DatasetError(f"{table}: not UTF-8 ({error}); save it as UTF-8") from error
@@ -71,13 +97,28 @@ def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[objec
     return path
 
 
+def column_names(table: Path) -> list[str]:
+    """What the first line of a table names; empty where it cannot be read as UTF-8 CSV."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return [name.strip() for name in next(filter(_filled, csv.reader(file)), [])]
+    except (UnicodeDecodeError, csv.Error):
+        return []
+
+
+def _naming(table: Path, names: list[str], namings: Sequence[Naming]) -> Naming:
+    for naming in namings:
+        if set(naming.columns) <= set(names) and any(map(_CAPTION.fullmatch, names)):
+            return naming
+    wanted = " or ".join(f"{', '.join(naming.columns)} and caption" for naming in namings)
+    raise DatasetError(
+        f"{table}, line 1: needs the columns {wanted} (or caption_1 to caption_n), "
+        f"found {', '.join(names) or 'nothing'}; add a header with these names"
+    )
+
+
 def _caption_columns(table: Path, names: list[str]) -> list[str]:
     numbered = {name: match for name in names if (match := _CAPTION.fullmatch(name))}
-    if "file_name" not in names or not numbered:
-        raise DatasetError(
-            f"{table}, line 1: needs the columns file_name and caption (or caption_1 to "
-            f"caption_n), found {', '.join(names) or 'nothing'}; add a header with these names"
-        )
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
         raise DatasetError(f"{table}, line 1: the column {repeated[0]} appears twice; rename one")
@@ -99,9 +140,12 @@ def _fields(table: Path, line: int, names: list[str], values: list[str]) -> dict
     }
 
 
-def _row(table: Path, line: int, fields: dict[str, str]) -> Row:
-    if not fields["file_name"]:
-        raise DatasetError(f"{table}, line {line}: file_name is blank; name the file of this row")
+def _row(table: Path, line: int, fields: dict[str, str], naming: Naming) -> Row:
+    for column in naming.columns:
+        if not fields[column]:
+            raise DatasetError(
+                f"{table}, line {line}: {column} is blank; name the file of this row"
+            )
     start = _number(table, line, fields, "start", float)
     end = _number(table, line, fields, "end", float)
     if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
@@ -110,7 +154,7 @@ def _row(table: Path, line: int, fields: dict[str, str]) -> Row:
             "expected seconds with 0 <= start < end"
         )
     return Row(
-        name=fields["file_name"],
+        names=naming.names(fields),
         line=line,
         split=fields.get("split") or None,
         label=fields.get("label") or None,
@@ -138,12 +182,12 @@ def _number(
 
 def _merged(table: Path, clips: dict[tuple[object, ...], Row], row: Row) -> Row:
     """The row of this clip so far, with what the new row adds; they must not contradict."""
-    known = clips.setdefault((row.name, row.start, row.end), row)
+    known = clips.setdefault((row.names, row.start, row.end), row)
     for name in ("split", "label", "fold"):
         old, new = getattr(known, name), getattr(row, name)
         if None not in (old, new) and old != new:
             raise DatasetError(
-                f"{table}, line {row.line}: {row.name} has the {name} {new!r}, but {old!r} in "
+                f"{table}, line {row.line}: {row.names[0]} has the {name} {new!r}, but {old!r} in "
                 f"line {known.line}; give each clip one {name}"
             )
         setattr(known, name, new if old is None else old)

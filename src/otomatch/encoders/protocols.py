@@ -17,6 +17,9 @@ class AudioEncoder(Protocol):
         bands: length of one feature frame.
         frame_rate: feature frames per second.
         feature_key: identifies what `features` computes, for caches.
+        window_seconds: the one length of clip that it takes, which `features` fills with a shorter
+            sound; None for any length.
+        trainable: whether training updates the encoder; a frozen one's outputs are cached.
     """
 
     sample_rate: int
@@ -24,6 +27,8 @@ class AudioEncoder(Protocol):
     bands: int
     frame_rate: float
     feature_key: str
+    window_seconds: float | None
+    trainable: bool
 
     def features(self, waveform: Tensor) -> Tensor:
         """(samples,) at `sample_rate` -> (frames, bands); deterministic, without gradient."""
@@ -61,6 +66,7 @@ class TextEncoder(Protocol):
     def save(self, folder: Path) -> dict[str, Any]:
         """Write what cannot be had by name; return the arguments of `text_encoder`.
 
-        A ``name`` that begins with ``./`` is relative to the folder.
+        A ``name`` that begins with ``./``, alone or behind a prefix such as ``clap:``, is relative
+        to the folder.
         """
         ...

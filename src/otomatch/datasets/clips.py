@@ -1,0 +1,68 @@
+"""Rows of tables to clips: every loader finds its files, and reports what it skips, in this way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from otomatch.datasets.base import CaptionDataset
+from otomatch.datasets.files import FileIndex, unreadable
+from otomatch.datasets.table import Row
+from otomatch.errors import DatasetError
+from otomatch.types import Clip, Skipped
+
+
+def assemble(name: str, root: Path, rows: Sequence[Row], source: str) -> CaptionDataset:
+    """The data set of all rows whose files are there and hold audio; the others are listed.
+
+    Args:
+        name: of the data set.
+        root: the files lie anywhere below.
+        rows: of all its tables.
+        source: the tables, for the message of the error.
+
+    Raises:
+        DatasetError: no row is usable.
+    """
+    clips, skipped = _resolve(root, rows)
+    if not clips:
+        first = f"; the first: {skipped[0].name}: {skipped[0].reason}" if skipped else ""
+        raise DatasetError(f"{source}: none of its {len(rows)} clips can be used{first}")
+    return CaptionDataset(name, root, tuple(clips), tuple(skipped))
+
+
+def _resolve(root: Path, rows: Sequence[Row]) -> tuple[list[Clip], list[Skipped]]:
+    """Rows to clips; each file is looked at once, however many rows name it."""
+    index = FileIndex(root, {row.names for row in rows})
+    problems: dict[str, str] = {}
+    clips: dict[str, Clip] = {}
+    skipped = []
+    for row in rows:
+        name, line = row.names[0], f"line {row.line}"
+        found, reason = index.find(*row.names)
+        if found is not None:
+            if found not in problems:
+                problems[found] = unreadable(root / found)
+            reason = problems[found]
+        if found is None or reason:
+            skipped.append(Skipped(name, f"{line}: {reason}", missing=found is None))
+        elif not row.captions and row.label is None:
+            skipped.append(Skipped(name, f"{line}: no caption"))
+        else:
+            clip = _clip(root, found, row)
+            if clip.id in clips:
+                skipped.append(Skipped(name, f"{line}: names {found} a second time"))
+            clips.setdefault(clip.id, clip)
+    return list(clips.values()), skipped
+
+
+def _clip(root: Path, found: str, row: Row) -> Clip:
+    span = "" if row.start is None and row.end is None else f"#{row.start or 0.0}-{row.end or ''}"
+    return Clip(
+        path=root / found,
+        captions=tuple(row.captions),
+        id=found + span,
+        split=row.split,
+        label=row.label,
+        fold=row.fold,
+        start=row.start,
+        end=row.end,
+    )

@@ -1,0 +1,66 @@
+"""Data sets that have one table of captions per split, wherever their tools put the tables."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from otomatch.datasets.base import CaptionDataset
+from otomatch.datasets.clips import assemble
+from otomatch.datasets.table import Naming, column_names, read_rows
+from otomatch.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class SplitLayout:
+    """Where the tables of a data set may lie, and how they name its audio.
+
+    Attributes:
+        name: of the data set.
+        folders: below the root, that may hold the tables, the likeliest first.
+        tables: names that the table of each split may have, by split.
+        namings: the ways in which the table of a split may name its files.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    tables: Mapping[str, tuple[str, ...]]
+    namings: Callable[[str], tuple[Naming, ...]]
+
+    def open(self, root: Path) -> CaptionDataset:
+        """All splits that have a table; rows without audio are skipped and listed.
+
+        Raises:
+            DatasetError: there is no table, one is malformed, or no row has its audio.
+        """
+        tables = self._find(root)
+        if not tables:
+            names = ", ".join(name for names in self.tables.values() for name in names)
+            places = ", ".join(str(root / folder) for folder in self.folders)
+            raise DatasetError(
+                f"{self.name}: no table of captions; looked for {names} in {places}; "
+                f"run: otomatch data fetch {self.name}"
+            )
+        rows = [
+            row
+            for split, table in tables.items()
+            for row in read_rows(table, self.namings(split), split)
+        ]
+        found = ", ".join(str(table.relative_to(root)) for table in tables.values())
+        return assemble(self.name, root, rows, f"{root} ({found})")
+
+    def recognises(self, root: Path) -> bool:
+        """Whether a folder holds a table that this data set may have."""
+        return any(
+            set(naming.columns) <= set(column_names(table))
+            for split, table in self._find(root).items()
+            for naming in self.namings(split)
+        )
+
+    def _find(self, root: Path) -> dict[str, Path]:
+        tables = {}
+        for split, names in self.tables.items():
+            places = (root / folder / name for folder in self.folders for name in names)
+            table = next((place for place in places if place.is_file()), None)
+            if table is not None:
+                tables[split] = table
+        return tables

@@ -1,0 +1,126 @@
+"""Published files: fetched once, checked by their md5 sum, resumed where they were cut off.
+
+Files are kept in folders below `cache_folder`: ``$OTOMATCH_CACHE``, else
+``$XDG_CACHE_HOME/otomatch``, else ``~/.cache/otomatch``; it can be deleted at any time.
+"""
+
+import hashlib
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from otomatch.errors import DownloadError
+
+_CHUNK_BYTES = 1 << 16
+_TIMEOUT_SECONDS = 30  # without a byte
+
+
+def cache_folder() -> Path:
+    """Where downloaded and computed files are kept."""
+    if "OTOMATCH_CACHE" in os.environ:
+        return Path(os.environ["OTOMATCH_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "otomatch"
+
+
+def file_md5(path: Path) -> str:
+    """Md5 sum of a file, as 32 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def download(url: str, name: str, md5: str | None, folder: Path, progress: bool = True) -> Path:
+    """Fetch a file, unless it is there; several processes that ask for it fetch it once.
+
+    What was received is kept as ``name.part``, and an interrupted download goes on from there.
+
+    Args:
+        url: where it is published (http or https).
+        name: what to call it in the folder.
+        md5: its published sum, 32 hex digits; None if there is none, and nothing is checked.
+        folder: where to keep it; made if need be.
+        progress: show a progress bar, if standard error is a terminal.
+
+    Returns:
+        Path of the complete file, whose sum is right.
+
+    Raises:
+        DownloadError: the file cannot be had, or one that is there has another sum (it is left
+            as it is).
+    """
+    path = folder / name
+    if path.is_file():
+        return _checked(path, md5, f"move it away to have it fetched from {url}")
+    from filelock import FileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not path.is_file():  # else another process was faster
+                _fetch(url, path, md5, progress)
+    except OSError as error:  # of the network (requests' errors are among them) or of the disk
+        raise DownloadError(
+            f"{url} cannot be downloaded: {error}. Try again (what was received is kept, and the "
+            f"download goes on from there), or get the file by hand and save it as {path}"
+        ) from error
+    return path
+
+
+def _fetch(url: str, path: Path, md5: str | None, progress: bool) -> None:
+    import requests
+
+    part = path.with_name(f"{path.name}.part")
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _receive(url, part, progress)
+            break
+        except requests.RequestException:
+            if part.stat().st_size <= before:  # a connection that was cut after some bytes is
+                raise  # worth another request, one that brings nothing is not
+    try:
+        _checked(part, md5, f"it came from {url} and is removed; try again")
+    except DownloadError:
+        part.unlink()
+        raise
+    part.replace(path)
+
+
+def _receive(url: str, part: Path, progress: bool) -> None:
+    """Append to the partial file what it lacks, in one request."""
+    import requests
+    from pooch import HTTPDownloader
+
+    with ExitStack() as opened:
+        file = opened.enter_context(part.open("ab"))
+        done = file.tell()
+
+        def begin_anew_if_not_resumed(response: Any, **_: Any) -> None:
+            opened.callback(response.close)
+            if response.status_code == requests.codes.ok:  # the whole, not the partial content
+                file.truncate(0)
+
+        # Compressed in transit, the bytes could not be counted.
+        headers = {"User-Agent": "otomatch", "Accept-Encoding": "identity"}
+        receive = HTTPDownloader(
+            progressbar=progress and sys.stderr.isatty(),
+            chunk_size=_CHUNK_BYTES,
+            timeout=_TIMEOUT_SECONDS,
+            headers=headers | ({"Range": f"bytes={done}-"} if done else {}),
+            hooks={"response": begin_anew_if_not_resumed},
+        )
+        try:
+            receive(url, file, None)
+        except requests.HTTPError as error:
+            if error.response.status_code != requests.codes.range_not_satisfiable:
+                raise
+            if error.response.headers.get("Content-Range") != f"bytes */{done}":  # not complete
+                file.truncate(0)
+                raise
+
+
+def _checked(path: Path, md5: str | None, advice: str) -> Path:
+    if md5 is not None and (found := file_md5(path)) != md5.lower():
+        raise DownloadError(f"{path} has the md5 sum {found}, expected {md5}; {advice}")
+    return path
