@@ -50,6 +50,20 @@ def naive_retrieval_both_ways(scores, clips_of, ks=(1, 5, 10), map_ks=(10,)):
     )
 
 
+def naive_classification(scores, labels):
+    """Confusion counts and macro mAP by loops over scores[clip][class], ties counting against."""
+    clips, classes = range(len(scores)), range(len(scores[0]))
+    confusion = [[0 for _ in classes] for _ in classes]
+    for clip in clips:
+        others = [c for c in classes if c != labels[clip]]
+        rival = max(others, key=lambda c: scores[clip][c])
+        right = scores[clip][labels[clip]] > scores[clip][rival]
+        confusion[labels[clip]][labels[clip] if right else rival] += 1
+    by_class = [[scores[clip][c] for clip in clips] for c in classes]
+    relevant = [{clip for clip in clips if labels[clip] == c} for c in classes]
+    return confusion, naive_retrieval(by_class, relevant, (1,), (len(scores),))["map"][len(scores)]
+
+
 # --- encoders ----------------------------------------------------------------------------------
 
 

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from otomatch import __version__
 from otomatch.cli import app
 from otomatch.config import load_config
-from otomatch.errors import ConfigError
+from otomatch.errors import ConfigError, DatasetError, InvalidInputError
 
-COMMANDS = ("compose", "train", "evaluate", "index", "search", "demo")
+COMMANDS = ("compose", "train", "evaluate", "zeroshot", "index", "search", "demo")
 TINY = """
 [audio]
 settings = {channels = [4, 6, 8, 8], hidden = 8}
@@ -89,6 +89,60 @@ def test_evaluate_gives_json_for_scripts_with_the_ks_asked_for(place):
     assert report["clips"] == 15
     assert list(report["text_to_audio"]["recall"]) == ["2", "3"]
     assert list(report["transductive"]["audio_to_text"]["map"]) == ["16"]
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Twelve clips of three classes, without captions, in three folds and two splits."""
+    rows = [("file_name", "caption", "label", "fold", "split")]
+    for i in range(12):
+        write_audio(tmp_path / "labelled" / f"{i}.wav", tone(200.0 * (i + 1), 0.3))
+        label = ("dog bark", "rain", "rooster")[i % 3]
+        rows.append((f"{i}.wav", "", label, 1 + i // 3 % 3, "test" if i < 9 else "train"))
+    write_csv(tmp_path / "labelled" / "captions.csv", rows)
+    return tmp_path / "labelled"
+
+
+def test_zeroshot_prints_both_rankings_and_the_weakest_classes(place, labelled):
+    (labelled / "3.wav").unlink()
+    out = invoke("zeroshot", place / "run/model", labelled)
+    for text in ("accuracy", "mAP", "distance", "transductive", "weakest of 3 classes", "rooster"):
+        assert text in out
+    assert "8 clips, 3 classes, chance 33.3 %" in out
+
+
+def test_zeroshot_takes_prompts_folds_and_a_split_and_gives_json(place, labelled):
+    arguments = ("zeroshot", place / "run/model", labelled, "--json")
+    report = json.loads(invoke(*arguments))
+    assert (report["clips"], report["prompts"]) == (9, ["This is a sound of {label}."])
+    assert report["classes"] == ["dog bark", "rain", "rooster"]
+    assert sum(map(sum, report["transductive"]["confusion"])) == 9
+    prompts = ["the {label}", "a {label} nearby"]
+    options = [part for prompt in prompts for part in ("--prompt", prompt)]
+    report = json.loads(invoke(*arguments, *options, "--split", "train"))
+    assert (report["clips"], report["prompts"]) == (3, prompts)
+    assert json.loads(invoke(*arguments, "--fold", "1,3"))["clips"] == 6
+
+
+def test_zeroshot_draws_the_confusion_matrix(place, labelled, tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "confusion.png"
+    invoke("zeroshot", place / "run/model", labelled, "--picture", picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (("--prompt", "a sound"), InvalidInputError, "'a sound' is the same for every class"),
+        (("--fold", "7"), DatasetError, "no clip in folds 7; it has 1, 2, 3"),
+        (("--fold", "x"), ConfigError, "--fold: expected whole numbers"),
+        (("--picture", "a.txt"), InvalidInputError, "a name that ends in .png"),
+    ],
+)
+def test_zeroshot_refuses_mistakes_before_long_work(options, error, message, place, labelled):
+    with pytest.raises(error, match=message):
+        invoke("zeroshot", place / "run/model", labelled, *options)
 
 
 def test_a_model_trained_from_the_command_line_can_be_indexed_and_searched(place):

@@ -1,5 +1,6 @@
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,22 @@ def test_select_keeps_one_split_and_an_unknown_split_lists_those_there_are(tmp_p
     assert open_dataset(tmp_path, split="test").captions == ["y"]
     with pytest.raises(DatasetError, match=r"no split 'val'; it has test, train"):
         open_dataset(tmp_path).select("val")
+
+
+def test_folds_are_kept_together_and_an_unknown_fold_lists_those_there_are(tmp_path):
+    rows = [("file_name", "caption", "fold")]
+    for i in range(6):
+        write_audio(tmp_path / f"{i}.wav")
+        rows.append((f"{i}.wav", f"caption {i}", ("", 1, 2, 3, 1, 2)[i]))
+    write_csv(tmp_path / "captions.csv", rows)
+    dataset = open_dataset(tmp_path)
+    chosen = dataset.in_folds([3, 1])
+    assert chosen.captions == ["caption 1", "caption 3", "caption 4"]
+    assert chosen.name == f"{tmp_path.name} (folds 1, 3)"
+    with pytest.raises(DatasetError, match=r"no clip in folds 4, 5; it has 1, 2, 3"):
+        dataset.in_folds([5, 4])
+    with pytest.raises(DatasetError, match="it names no folds"):
+        replace(dataset, clips=dataset.clips[:1]).in_folds([1])
 
 
 def test_missing_empty_and_undecodable_files_are_reported_and_skipped(tmp_path):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from otomatch.transport import Plan as Plan
     from otomatch.transport import partial_sinkhorn as partial_sinkhorn
     from otomatch.transport import sinkhorn as sinkhorn
+    from otomatch.zeroshot import zeroshot as zeroshot
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ _HOME = {
     "partial_sinkhorn": "transport",
     "sinkhorn": "transport",
     "train": "train",
+    "zeroshot": "zeroshot",
 }
 _MODULES = ("datasets", "encoders", "retrieval")
 

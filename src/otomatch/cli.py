@@ -19,6 +19,7 @@ from otomatch.terminal import list_skipped as _list_skipped
 from otomatch.terminal import print_json as _print_json
 
 if TYPE_CHECKING:  # torch loads slowly; --help must not
+    from otomatch.classification import ClassificationReport
     from otomatch.retrieval import RetrievalReport
 
 app = typer.Typer(
@@ -233,6 +234,60 @@ def evaluate(
 
 
 @app.command()
+def zeroshot(
+    model: Annotated[str, typer.Argument(help="Folder of a model, or its name on the hub.")],
+    data: Annotated[
+        str, typer.Argument(help="Folder of labelled clips, or NAME:FOLDER, e.g. esc50:ESC-50.")
+    ],
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Describes a class, with {label} where its name stands. Repeat for the mean of "
+            "several. Default: This is a sound of {label}."
+        ),
+    ] = None,
+    fold: Annotated[str | None, typer.Option(help="Use these folds only, e.g. 1,2.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Use this split only. Default: test, if there is one.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the confusion matrix to this .png, .svg or .pdf file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Classify labelled sounds by descriptions of the classes, without any training on them.
+
+    Each sound gets the class at the smallest distance; beside it the transductive result by one
+    transport plan, which assumes that all classes have as many clips and is not comparable.
+
+    Example: otomatch zeroshot runs/first/model ESC-50 --prompt "This is a sound of {label}."
+    """
+    from otomatch.datasets import open_dataset
+    from otomatch.model import AudioTextModel
+    from otomatch.report import check_picture, draw_confusion
+    from otomatch.zeroshot import PROMPT
+    from otomatch.zeroshot import zeroshot as classify
+
+    if picture is not None:
+        check_picture(picture)
+    dataset = open_dataset(data)
+    split = split or ("test" if "test" in dataset.splits else None)
+    chosen = dataset.select(split) if split else dataset
+    report = classify(
+        AudioTextModel.from_pretrained(model, _device()),
+        chosen.in_folds(_integers("--fold", fold)) if fold else chosen,
+        prompts=prompt or PROMPT,
+        classes=dataset.labels,
+        progress=True,
+    )
+    _list_skipped(report.skipped)
+    title = f"{model} on {report.dataset}"
+    if picture is not None:
+        draw_confusion(report, picture, title)
+    _show_classification(report, title, as_json)
+
+
+@app.command()
 def index(
     folders: Annotated[list[Path], typer.Argument(help="Folders of sound files.")],
     library: Annotated[
@@ -328,3 +383,12 @@ def _show_report(report: "RetrievalReport", title: str, as_json: bool) -> None:
         from otomatch.report import retrieval_table
 
         Console().print(retrieval_table(report, title))
+
+
+def _show_classification(report: "ClassificationReport", title: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        from otomatch.report import classes_table, classification_table
+
+        Console().print(classification_table(report, title), classes_table(report))

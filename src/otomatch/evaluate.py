@@ -26,6 +26,7 @@ from otomatch.types import Clip, Skipped
 
 # One value for every loss, so that the transductive figures can be compared.
 PLAN_EPSILON = 0.05
+PLAN_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def evaluate(
     """
     if not isinstance(dataset, CaptionDataset):
         dataset = open_dataset(dataset)
-    embedded = _embed_clips(model, dataset.clips, progress)
+    embedded = embed_sounds(model, dataset.clips, progress)
     row_of = {clip: row for row, clip in enumerate(embedded.rows)}
     pairs = [
         (caption, row_of[clip])
@@ -105,7 +106,7 @@ def evaluate(
             f"{len(embedded.rows)} could be read and none of those has a caption{first}"
         )
     captions, text_clip = map(list, zip(*pairs, strict=True))
-    text = _embed_captions(model, captions, progress)
+    text = embed_captions(model, captions, progress)
     report = score_embeddings(model, embedded.vectors, text, text_clip, ks, map_ks)
     plan = _score_transductively(model, embedded.vectors, text, text_clip, ks, map_ks, epsilon)
     return Evaluation(
@@ -148,14 +149,28 @@ def _score_transductively(
     map_ks: Sequence[int],
     epsilon: float,
 ) -> RetrievalReport:
-    """Rank by the transport plan between all clips and all captions, uniform marginals."""
+    scores = plan_scores(model, audio, text, epsilon)
+    return evaluate_scores(scores, text_clip, ks, map_ks, PLAN_TOLERANCE)
+
+
+def plan_scores(model: AudioTextModel, audio: Tensor, text: Tensor, epsilon: float) -> Tensor:
+    """Logarithm of the transport plan between all of both, uniform marginals.
+
+    Args:
+        model: whose ground metric gives the cost.
+        audio: unit vectors (n, D).
+        text: unit vectors (m, D).
+        epsilon: entropic regularisation, in units of the largest distance.
+
+    Returns:
+        Scores (n, m), exact to `PLAN_TOLERANCE`.
+    """
     cost = model.distance(audio, text)
-    plan = sinkhorn(cost / cost.max().clamp_min(torch.finfo(cost.dtype).tiny), epsilon)
-    return evaluate_scores(plan.log_plan, text_clip, ks, map_ks, tolerance=1e-5)
+    return sinkhorn(cost / cost.max().clamp_min(torch.finfo(cost.dtype).tiny), epsilon).log_plan
 
 
-def _embed_clips(model: AudioTextModel, clips: Sequence[Clip], progress: bool) -> EmbeddedClips:
-    """`embed_clips`, each process a share of them."""
+def embed_sounds(model: AudioTextModel, clips: Sequence[Clip], progress: bool) -> EmbeddedClips:
+    """`embed_clips`; of several processes, each takes a share."""
 
     def work(rows: Sequence[int]) -> EmbeddedClips:
         first = processes.rank() == 0
@@ -170,8 +185,8 @@ def _embed_clips(model: AudioTextModel, clips: Sequence[Clip], progress: bool) -
     )
 
 
-def _embed_captions(model: AudioTextModel, captions: Sequence[str], progress: bool) -> Tensor:
-    """Embed captions, each process a share of them."""
+def embed_captions(model: AudioTextModel, captions: Sequence[str], progress: bool) -> Tensor:
+    """Unit vectors (m, D) of captions; of several processes, each takes a share."""
 
     def work(part: Sequence[str]) -> Tensor:
         if model.text_encoder.trainable:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +68,20 @@ class CaptionDataset:
             row = (clip.id, clip.captions, clip.split, clip.label, clip.fold, clip.start, clip.end)
             digest.update(json.dumps([*row, *_stamp(clip.path)]).encode() + b"\n")
         return digest.hexdigest()
+
+    def in_folds(self, folds: Collection[int]) -> "CaptionDataset":
+        """The clips of these folds.
+
+        Raises:
+            DatasetError: there are none.
+        """
+        clips = tuple(clip for clip in self.clips if clip.fold in folds)
+        wanted = ", ".join(map(str, sorted(folds)))
+        if not clips:
+            present = sorted({clip.fold for clip in self.clips if clip.fold is not None})
+            has = f"it has {', '.join(map(str, present))}" if present else "it names no folds"
+            raise DatasetError(f"{self.name}: no clip in folds {wanted}; {has}")
+        return replace(self, name=f"{self.name} (folds {wanted})", clips=clips)
 
     def select(self, split: str) -> "CaptionDataset":
         """The clips of one split.
