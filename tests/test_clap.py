@@ -93,7 +93,7 @@ def test_features_of_a_long_sound_are_those_of_the_extractor_without_its_truncat
     ).input_features[0, 0]
     found = model.audio_encoder.features(torch.from_numpy(sound))
     assert found.shape == expected.shape == (238, 16)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-2)  # dB
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)  # dB
 
 
 def test_a_long_sound_is_the_mean_of_its_windows_every_time(model, theirs):
@@ -252,6 +252,13 @@ def test_a_fused_clap_is_refused_with_the_name_of_an_unfused_one(tmp_path):
     write_clap(tmp_path, fused=True)
     with pytest.raises(ModelError, match=r"fused CLAP.*laion/clap-htsat-unfused"):
         AudioTextModel.from_pretrained(tmp_path)
+
+
+def test_another_way_to_fill_up_short_sounds_is_refused(tmp_path):
+    path = write_clap(tmp_path) / "processor_config.json"
+    path.write_text(path.read_text().replace('"repeatpad"', '"pad"'))
+    with pytest.raises(ModelError, match="by 'pad', expected 'repeatpad'"):
+        audio_encoder(f"clap:{tmp_path}")
 
 
 def test_what_is_no_clap_is_refused_at_both_ends(tiny_bert, tmp_path):

@@ -206,7 +206,7 @@ def _slaney_hertz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def mel_filterbank(
     sample_rate: int, n_fft: int, mels: int, low: float, high: float
-) -> npt.NDArray[np.float32]:
+) -> npt.NDArray[np.float64]:
     """Slaney's triangular mel filters with unit area per band, shape (mels, n_fft // 2 + 1)."""
     bins = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
     lowest, highest = _slaney_mel(np.array([low, high], dtype=np.float64))
@@ -214,7 +214,8 @@ def mel_filterbank(
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
     triangles = np.maximum(0, np.minimum(rising, falling))
-    return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+    filters: npt.NDArray[np.float64] = triangles * (2 / (edges[2:] - edges[:-2]))[:, None]
+    return filters
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,11 @@ class LogMelConfig:
 class LogMel(nn.Module):
     """Log-mel spectrogram: 10 log10(max(power in band, 1e-10)), centred frames, reflect padding.
 
+    Args:
+        config: its settings.
+        dtype: what it computes in, and takes and gives. In float32 the rounding of a loud pure
+            tone is heard in the bands that should be silent.
+
     Shape:
         - waveform: (..., samples); shorter than one transform is padded with silence
         - output: (..., samples // hop + 1, mels), dB
@@ -249,13 +255,16 @@ class LogMel(nn.Module):
     window: Tensor
     filters: Tensor
 
-    def __init__(self, config: LogMelConfig | None = None) -> None:
+    def __init__(
+        self, config: LogMelConfig | None = None, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.config = config or LogMelConfig()
         c = self.config
         filters = mel_filterbank(c.sample_rate, c.n_fft, c.mels, c.low, c.high)
-        self.register_buffer("window", torch.hann_window(c.n_fft), persistent=False)
-        self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
+        window = torch.hann_window(c.n_fft, dtype=dtype)
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("filters", torch.from_numpy(filters).to(dtype), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Spectrogram of waveforms of one length, see the class."""

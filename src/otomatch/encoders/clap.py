@@ -58,7 +58,7 @@ class ClapAudioEncoder(Freezable):
             raise InvalidInputError(f"a CLAP needs a checkpoint; {_ADVICE}, behind 'clap:'")
         self.network = half.network
         self.window_seconds: float | None = half.window_seconds
-        self.front_end = LogMel(half.front_end)
+        self.front_end = LogMel(half.front_end, torch.float64)  # as the extractor
         self.sample_rate, self.bands = half.front_end.sample_rate, half.front_end.mels
         self.frame_rate = half.front_end.sample_rate / half.front_end.hop
         self.feature_key = f"clap {half.front_end} {half.window_seconds}"
@@ -78,11 +78,11 @@ class ClapAudioEncoder(Freezable):
     @torch.no_grad()
     def features(self, waveform: Tensor) -> Tensor:
         """(samples,) -> (frames, bands), decibels; a short sound is repeated, then padded."""
-        wave = waveform.to(self.front_end.window.device)
+        wave = waveform.to(self.front_end.window)
         wave = wave.repeat(max(1, self._samples // len(wave)))
         wave = nn.functional.pad(wave, (0, max(0, self._samples - len(wave))))
         frames: Tensor = self.front_end(wave)
-        return frames.to(waveform.device)
+        return frames.to(waveform)
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode a batch of windows, all of the length that the network takes."""
@@ -117,12 +117,15 @@ def _load_audio(source: str) -> _AudioHalf:
     with explaining("audio encoder", source, _ADVICE):
         config = _half_config(ClapAudioConfig, source)
         extractor = ClapFeatureExtractor.from_pretrained(source)
-        fused = config.enable_fusion or extractor.truncation == "fusion"
-        if fused or extractor.padding != "repeatpad":
+        if config.enable_fusion or extractor.truncation == "fusion":
             raise ModelError(
-                f"{source!r} is a fused CLAP or pads its sounds in another way: what it makes of a "
-                "long sound depends on random crops; use an unfused one, such as "
-                "laion/clap-htsat-unfused"
+                f"{source!r} is a fused CLAP, whose features of a long sound are random crops; "
+                "use an unfused one, such as laion/clap-htsat-unfused"
+            )
+        if extractor.padding != "repeatpad":
+            raise ModelError(
+                f"{source!r} fills up short sounds by {extractor.padding!r}, expected 'repeatpad'; "
+                f"{_ADVICE}"
             )
         network = load(ClapAudioModelWithProjection, source, config)
     front_end = LogMelConfig(
