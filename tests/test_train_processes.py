@@ -63,6 +63,24 @@ def training(config, run, cache):
         return train(load_config(config), run, progress=False).report.to_dict()
 
 
+def stopping(config, run, cache, steps):
+    """Train in a process of a group, and fail after so many steps."""
+    trainer = sys.modules["otomatch.train"]._Trainer
+    original, done = trainer._step, []
+
+    def step(self, batch):
+        if len(done) == steps:
+            raise RuntimeError("stopped on purpose")
+        done.append(batch)
+        return original(self, batch)
+
+    trainer._step = step
+    try:
+        return training(config, run, cache)
+    finally:
+        trainer._step = original
+
+
 def measuring(model, data, cache):
     os.environ["OTOMATCH_CACHE"] = str(cache)
     return evaluate(AudioTextModel.from_pretrained(model), open_dataset(data)).to_dict()
@@ -100,7 +118,7 @@ def test_four_processes_share_uneven_batches_and_a_text_encoder_that_learns(
     four, tones, tiny_bert, cache, tmp_path
 ):
     still_text = ("text.trainable=true", "text.dropout=0", "optim.encoder_lr=0.001")
-    config = tiny_config(tones, tiny_bert, *MUCH, *still_text)
+    config = tiny_config(tones, tiny_bert, *MUCH, *still_text, "optim.batch=6")  # 6, 6 and 4 pairs
     alone = train(config, tmp_path / "alone", progress=False)
     (tmp_path / "config.toml").write_text(dump_toml(config))
     four.run(training, [(tmp_path / "config.toml", tmp_path / "run", cache)] * 4)
@@ -110,15 +128,18 @@ def test_four_processes_share_uneven_batches_and_a_text_encoder_that_learns(
     alike(tmp_path / "run", alone.folder)
 
 
-def test_a_run_of_two_processes_is_resumed_by_two(pair, tones, tiny_bert, cache, tmp_path):
-    auto = LOSSES["auto"]
-    for name, epochs in (("short", 2), ("long", 3)):
-        config = tiny_config(tones, tiny_bert, *MUCH, *auto, f"optim.epochs={epochs}")
-        (tmp_path / f"{name}.toml").write_text(dump_toml(config))
-    whole = (tmp_path / "long.toml", tmp_path / "whole", cache)
+def test_a_run_of_two_processes_goes_on_where_it_stopped(pair, tones, tiny_bert, cache, tmp_path):
+    config = tiny_config(tones, tiny_bert, *MUCH, *LOSSES["auto"], "run.checkpoint_minutes=1e-9")
+    (tmp_path / "config.toml").write_text(dump_toml(config))
+    whole, cut = ((tmp_path / "config.toml", tmp_path / run, cache) for run in ("whole", "cut"))
     pair.run(training, [whole] * 2)
-    again = pair.run(training, [whole] * 2)  # finished: only measured
-    assert again[0] == json.loads((tmp_path / "whole" / "report.json").read_text())
+    found = pair.attempt(stopping, [(*cut, 4)] * 2)  # in the second of three steps of epoch 2
+    assert all("stopped on purpose" in failure.text for failure in found)
+    pair.run(training, [cut] * 2)
+    states = [load_file(at / "checkpoint" / "state.safetensors") for at in (whole[1], cut[1])]
+    assert states[0].keys() == states[1].keys()
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
 
 
 def test_evaluation_split_over_processes_gives_the_report_of_one(
@@ -150,7 +171,7 @@ def test_torchrun_trains_from_the_command_line(tones, tiny_bert, cache, tmp_path
     run = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--master-addr", "127.0.0.1", "--master-port", "0", "-m", "otomatch", "train"]
-    command += ["--config", str(tmp_path / "config.toml"), "--run", str(run), "--json"]
+    command += ["--config", str(tmp_path / "config.toml"), "--run-folder", str(run), "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert found.returncode == 0, found.stderr

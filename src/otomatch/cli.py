@@ -13,7 +13,7 @@ from rich.markup import escape
 from otomatch import __version__
 from otomatch.cli_data import app as data_app
 from otomatch.errors import ConfigError, OtomatchError
-from otomatch.terminal import AsJson
+from otomatch.terminal import AsJson, show_warnings_plainly
 from otomatch.terminal import counting as _counting
 from otomatch.terminal import list_skipped as _list_skipped
 from otomatch.terminal import print_json as _print_json
@@ -43,6 +43,7 @@ class Split(StrEnum):
 
 def main() -> None:
     """Run the command line; an error that is the user's to mend is one message, no traceback."""
+    show_warnings_plainly()
     try:
         app()
     except OtomatchError as error:
@@ -120,7 +121,12 @@ def compose(
 
 @app.command()
 def train(
-    run: Annotated[Path, typer.Option(help="Folder of the run; one that exists is resumed.")],
+    run: Annotated[
+        Path,
+        typer.Option(
+            "--run", "--run-folder", help="Folder of the run; one that exists is resumed."
+        ),
+    ],
     data: Annotated[
         str | None,
         typer.Option(
@@ -166,6 +172,9 @@ def train(
     otomatch train --data scenes --run runs/noisy --noise 0.4 --noise-kind similar
 
     otomatch train --run runs/first    (resumes)
+
+    torchrun --nproc-per-node 4 -m otomatch -- train --data scenes --run runs/four
+    (processes share each batch; without the --, torchrun takes --run for its own option)
     """
     from otomatch.config import dump_toml, load_config
 
@@ -186,9 +195,12 @@ def train(
     if show_config:
         typer.echo(dump_toml(settings))
         return
+    from otomatch import processes
     from otomatch.train import train as fit
 
     result = fit(settings, run)
+    if processes.rank():
+        return
     title = f"{run.name}, epoch {result.best_epoch} of {result.epochs}"
     _show_report(result.report, title, as_json)
     if not as_json:
