@@ -1,10 +1,16 @@
-"""The documentation names things that exist."""
+"""The documentation names things that exist, and its commands are accepted as written."""
 
+import inspect
 import pkgutil
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+
+from otomatch.cli import app
+from otomatch.config import load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -51,3 +57,64 @@ def test_the_page_on_the_paper_cites_tests_and_modules_throughout():
         assert NAME.search(section) or "`configs/`" in section, section.partition("\n")[0]
     differences = page.partition("## Where the release")[2].partition("## Beyond")[0]
     assert re.findall(r"^(\d+)\.", differences, re.MULTILINE) == [str(i) for i in range(1, 11)]
+
+
+def leaves(command=get_command(app), words=()):
+    """All commands, by the words that call them."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        return {words: command}
+    return {w: c for name in inner for w, c in leaves(inner[name], (*words, name)).items()}
+
+
+def commands(text: str) -> list[str]:
+    return re.findall(r"^ *((?:otomatch|torchrun) .*)$", text, re.MULTILINE)
+
+
+def accept(line: str) -> None:
+    """Parse a command without running it; a mistake raises."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "torchrun":
+        from torch.distributed.run import parse_args
+
+        launched = parse_args(words[1:])
+        assert launched.module
+        words = [launched.training_script, *launched.training_script_args]
+    assert words[0] == "otomatch"
+    name, command = next(
+        (called, leaf) for called, leaf in leaves().items() if tuple(words[1:])[: len(called)] == called
+    )
+    given = command.make_context(" ".join(name), words[1 + len(name) :]).params
+    if name == ("train",):
+        config = given["config"] and ROOT / given["config"]
+        load_config(config, given["assignments"] or ())
+
+
+README = "\n".join(re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S))
+HELP = "\n".join(inspect.cleandoc(leaf.help) for leaf in leaves().values())
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(commands(README) + commands(HELP)))
+def test_every_command_of_the_readme_and_of_the_help_is_accepted(line):
+    accept(line)
+
+
+@pytest.mark.parametrize("called", leaves(), ids=" ".join)
+def test_the_help_of_every_command_has_an_example_unless_it_needs_no_argument(called):
+    needs = any(parameter.required for parameter in leaves()[called].params)
+    assert needs <= any(line.startswith(f"otomatch {' '.join(called)} ") for line in commands(HELP))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "otomatch train --runs x",
+        "otomatch evaluate model",
+        "otomatch train --run x --set loss.mas=auto",
+        "torchrun otomatch train --run=x",
+        "otomatch fetch clotho",
+    ],
+)
+def test_a_command_with_a_mistake_is_found(line):
+    with pytest.raises(BaseException):  # noqa: B017, PT011 (torchrun's parser exits)
+        accept(line)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:  # torch loads slowly; --help must not
 
 app = typer.Typer(
     name="otomatch",
-    help="Match sounds and descriptions with optimal transport: compose, train, evaluate, search.",
+    help="Match sounds and descriptions with optimal transport: train, evaluate, classify, search.\n\n"
+    "Try [bold]otomatch demo[/] first. Where the folder of a data set is asked for, give a folder "
+    "with captions.csv, or NAME:FOLDER with one of the names audiocaps, clotho and esc-50.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -96,7 +98,10 @@ def compose(
 
     Writes a data set folder that [bold]otomatch train[/] and [bold]evaluate[/] take.
 
-    Example: otomatch compose ESC-50 scenes --folds 1,2,3 --clips 3000 --seed 0
+    Examples:
+    otomatch compose ESC-50 scenes --folds 1,2,3 --clips 3000 --seed 0
+
+    otomatch compose midi test-scenes --split test --clips 200
     """
     from otomatch.datasets.scenes import compose as compose_scenes
 
@@ -124,15 +129,20 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Folder of the data set (with captions.csv), or NAME:FOLDER for one of "
-            "audiocaps and clotho."
+            help="Folder of the data set (with captions.csv), or NAME:FOLDER with the name "
+            "audiocaps or clotho."
         ),
     ] = None,
     val: Annotated[
         str | None,
-        typer.Option(help="Data set to validate on. Default: its split val, or some clips."),
+        typer.Option(
+            help="Data set to validate on. Default: the split val of --data, or some of its clips."
+        ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with the configuration.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with the configuration; those of the paper are in configs/."),
+    ] = None,
     noise: Annotated[
         float | None, typer.Option(help="Share of the clips that get wrong captions, 0 to 1.")
     ] = None,
@@ -154,18 +164,26 @@ def train(
 ) -> None:
     """Train a model, or resume a run that was interrupted.
 
-    The run folder gets config.toml, log.csv, checkpoint/, model/ (the best epoch) and report.json.
+    The run folder gets config.toml, log.csv (a row per epoch), tensorboard/, checkpoint/, model/
+    (the best epoch) and report.json; noise.json where captions were exchanged, and pairs.csv where
+    the wrong ones are estimated.
 
     Examples:
     otomatch train --data scenes --run runs/first
 
-    otomatch train --data clotho:data/clotho --run runs/clotho
+    otomatch train --run runs/first    # resumes
+
+    otomatch train --data clotho:data/clotho --run runs/x --config configs/clotho-resnet38-bert.toml
 
     otomatch train --data scenes --run runs/ntxent --set loss.name=ntxent --set optim.epochs=20
 
     otomatch train --data scenes --run runs/noisy --noise 0.4 --noise-kind similar
 
-    otomatch train --run runs/first    (resumes)
+    otomatch train --data scenes --run runs/auto --set loss.target=trimmed --set loss.mass=auto
+
+    Several processes, one on each GPU if there are any, share every batch and its plan:
+
+    torchrun --nproc-per-node 2 -m -- otomatch train --data scenes --run runs/two
     """
     from otomatch.config import dump_toml, load_config
 
@@ -186,9 +204,12 @@ def train(
     if show_config:
         typer.echo(dump_toml(settings))
         return
+    from otomatch.processes import rank
     from otomatch.train import train as fit
 
     result = fit(settings, run)
+    if rank():  # the first process tells
+        return
     title = f"{run.name}, epoch {result.best_epoch} of {result.epochs}"
     _show_report(result.report, title, as_json)
     if not as_json:
@@ -214,7 +235,10 @@ def evaluate(
     Ranked by distance, query by query; beside it the transductive ranking by one transport plan
     over the whole set, which knows how many captions each clip has and is not comparable.
 
-    Example: otomatch evaluate runs/first/model test-scenes
+    Examples:
+    otomatch evaluate runs/first/model test-scenes
+
+    otomatch evaluate runs/x/model audiocaps:data/audiocaps --split val
     """
     from otomatch.datasets import open_dataset
     from otomatch.evaluate import evaluate as measure
@@ -230,14 +254,15 @@ def evaluate(
         progress=True,
     )
     _list_skipped(report.skipped)
-    _show_report(report, f"{model} on {report.dataset}{f', {split}' if split else ''}", as_json)
+    _show_report(report, f"{model} on {report.dataset}", as_json)
 
 
 @app.command()
 def zeroshot(
     model: Annotated[str, typer.Argument(help="Folder of a model, or its name on the hub.")],
     data: Annotated[
-        str, typer.Argument(help="Folder of labelled clips, or NAME:FOLDER, e.g. esc50:ESC-50.")
+        str,
+        typer.Argument(help="Folder of labelled clips, or NAME:FOLDER, e.g. esc-50:data/esc-50."),
     ],
     prompt: Annotated[
         list[str] | None,
@@ -260,7 +285,10 @@ def zeroshot(
     Each sound gets the class at the smallest distance; beside it the transductive result by one
     transport plan, which assumes that all classes have as many clips and is not comparable.
 
-    Example: otomatch zeroshot runs/first/model ESC-50 --prompt "This is a sound of {label}."
+    Examples:
+    otomatch zeroshot runs/x/model esc-50:data/esc-50 --fold 1 --picture confusion.png
+
+    otomatch zeroshot runs/x/model my-clips --prompt "the sound of {label}" --prompt "{label}"
     """
     from otomatch.datasets import open_dataset
     from otomatch.model import AudioTextModel
@@ -294,7 +322,10 @@ def index(
         str, typer.Option(help="Folder (or LanceDB URI) of the library; made if need be.")
     ],
     model: Annotated[
-        str | None, typer.Option(help="Folder or name of the model; needed for a new library.")
+        str | None,
+        typer.Option(
+            help="Folder of a model, or its name on the hub, a CLAP's too; needed for a new library."
+        ),
     ] = None,
     pattern: Annotated[str, typer.Option("--glob", help="Only files whose names match.")] = "*",
     as_json: AsJson = False,
@@ -304,7 +335,10 @@ def index(
     Files that are there already and have not changed are not embedded again; files that cannot be
     read are listed and skipped.
 
-    Example: otomatch index ~/sounds --model runs/first/model --library my-library
+    Examples:
+    otomatch index ~/sounds --model runs/first/model --library my-library
+
+    otomatch index ~/sounds --model laion/clap-htsat-unfused --library clap-library
     """
     from otomatch.library import find_sounds, open_or_create
 
@@ -334,7 +368,10 @@ def search(
 ) -> None:
     """Find the sounds nearest to a description, or to another sound.
 
-    Example: otomatch search my-library "rain behind a barking dog" -k 5
+    Examples:
+    otomatch search my-library "rain behind a barking dog" -k 5
+
+    otomatch search my-library --like reference.wav
     """
     from otomatch.library import SoundLibrary
 
