@@ -13,7 +13,10 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-PATIENCE = 60
+PRELOAD = ["otomatch.train", "transformers.models.bert.modeling_bert"]
+"""Imported once, by the server that all processes of the tests are forked from."""
+
+PATIENCE = 180
 """Seconds until a job that hangs fails."""
 
 
@@ -30,7 +33,7 @@ class Group:
 
     def __init__(self, size: int, folder: Path) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch", "otomatch.losses", "otomatch.contrastive"])
+        context.set_forkserver_preload(PRELOAD)
         self.pipes, self.workers = [], []
         for rank in range(size):
             ours, theirs = context.Pipe()

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from sounds import hiss, silence, tone, write_audio
@@ -60,6 +60,7 @@ def their_text(theirs, captions):
 
 
 @given(samples=st.lists(st.integers(1, CLAP_RATE), min_size=1, max_size=4), seed=st.integers(0, 99))
+@example(samples=[5], seed=0)  # periodic to the sample: silence between its harmonics
 @settings(max_examples=25, deadline=None)
 def test_sounds_up_to_ten_seconds_have_the_embeddings_of_transformers(model, theirs, samples, seed):
     sounds = [

@@ -66,6 +66,17 @@ trees = section(
         gradient=st.sampled_from(["implicit", "unrolled"]),
     )
     | st.builds(
+        lambda rest: {"name": "matching", "mass": "auto", "target": "trimmed", **rest},
+        section(
+            evidence=st.sampled_from(["clip", "caption"]),
+            null=st.sampled_from(["random", "similar"]),
+        ),
+    )
+    | st.builds(
+        lambda rest: {"name": "matching", "mass": 0.5, **rest},
+        section(mass_epochs=st.none() | between(0, 1e300)),
+    )
+    | st.builds(
         lambda rest: {"name": "triplet", **rest},
         section(margin=positive, negatives=st.sampled_from(["sum", "hardest"])),
     )
@@ -76,6 +87,8 @@ trees = section(
         encoder_lr=st.none() | positive,
         weight_decay=between(0, 1e300),
         batch=count(2),
+        drop_last=st.booleans(),
+        accumulate=count(),
         epochs=count(),
         warmup=between(0, 1, open_high=True),
         clip_norm=positive,
@@ -89,6 +102,7 @@ trees = section(
     run=section(
         seed=st.integers(0, 2**63 - 1),
         patience=count(0),
+        wandb=text,
         precision=st.sampled_from(["auto", "no", "bf16", "fp16"]),
         checkpoint_minutes=positive,
     ),
@@ -125,9 +139,10 @@ def test_every_field_is_written_with_its_value_and_its_meaning():
     written = dump_toml(load_config(overrides=["optim.lr=0.25", "loss.mass=0.95"])).splitlines()
     assert "# AdamW and its schedule." in written
     assert "lr = 0.25  # Peak learning rate." in written
-    assert "mass = 0.95  # Share of the mass that is transported; none: all of it (balanced)." in (
-        written
+    about = (
+        "Share of the mass that is transported; none: all of it; auto: estimated (trimmed only)."
     )
+    assert f"mass = 0.95  # {about}" in written
     for name, part in Config():
         assert f"[{name}]" in written
         for field in type(part).model_fields:
@@ -135,7 +150,9 @@ def test_every_field_is_written_with_its_value_and_its_meaning():
 
 
 def test_a_field_that_is_none_is_written_as_a_comment_because_toml_has_no_null():
-    about = "Share of the mass that is transported; none: all of it (balanced)."
+    about = (
+        "Share of the mass that is transported; none: all of it; auto: estimated (trimmed only)."
+    )
     assert f"# mass = none  # {about}" in dump_toml(Config()).splitlines()
 
 
@@ -320,10 +337,10 @@ def test_a_wrong_value_is_refused_with_its_field_and_what_is_allowed(override, m
     ("override", "message"),
     [
         ("optim.rate=1", "optim.rate = 1: unknown key; known here: lr, encoder_lr, weight_decay, "
-         "batch, epochs, warmup, clip_norm"),
+         "batch, drop_last, accumulate, epochs, warmup, clip_norm"),
         ("train.lr=1", f"train = {{'lr': 1}}: unknown key; known here: {SECTIONS}"),
         ("loss.temperature=1", "loss.temperature = 1: unknown key; known here: name, epsilon, "
-         "mass, target, scale, tolerance, max_iterations, gradient"),
+         "mass, target, mass_epochs, evidence, null, scale, tolerance, max_iterations, gradient"),
         ("ground.rank=8", "ground.rank = 8: unknown key; known here: name"),
     ],
 )  # fmt: skip
@@ -346,6 +363,22 @@ def test_a_key_of_another_kind_of_loss_or_ground_metric_is_unknown():
         "ground.rank = 0: Input should be greater than or equal to 1",
         "ground.dim = 8: unknown key; known here: name, rank",
     ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["loss.mass=auto"], "mass = 'auto' needs target = 'trimmed'"),
+        (["loss.evidence=caption"], "evidence and null do nothing without mass = 'auto'"),
+        (["loss.mass=0.5", "loss.null=similar"], "evidence and null do nothing without"),
+        (["loss.mass_epochs=2"], "mass_epochs does nothing without a mass that is a number"),
+    ],
+)
+def test_a_field_that_would_be_ignored_is_refused(overrides, message):
+    (line,) = refused(*overrides)
+    assert line.startswith("loss = {'name': 'matching'")
+    assert message in line
+    assert "Value error" not in line
 
 
 @pytest.mark.parametrize("value", ["sinkhorn", "none", "3", "[1]"])

@@ -110,6 +110,8 @@ def test_the_heads_are_trained_on_a_frozen_clap():
     assert config.model.hidden > 0
 
 
+# Four steps at the published rates teach untrained networks nothing, and the run says so.
+@pytest.mark.filterwarnings("ignore::otomatch.diagnostics.TrainingWarning")
 @pytest.mark.parametrize("name", FILES)
 def test_a_run_in_miniature_trains_is_evaluated_and_classifies(
     name, data, tiny_bert, tiny_clap, tmp_path
@@ -132,7 +134,6 @@ def test_a_run_in_miniature_trains_is_evaluated_and_classifies(
     run = load_config(tmp_path / "run" / "config.toml")
     assert (run.loss, run.ground) == (published(name).loss, published(name).ground)
     assert run.data.noise == published(name).data.noise
-    pytest.importorskip("otomatch.zeroshot", reason="this version classifies nothing")
     esc50 = f"esc-50:{data / 'esc50'}"
     figures = json.loads(invoke("zeroshot", tmp_path / "run" / "model", esc50, "--json"))
     assert (figures["dataset"], figures["clips"]) == ("esc-50", 4)

@@ -7,13 +7,16 @@ import shlex
 from pathlib import Path
 
 import pytest
+from typer import BadParameter
 from typer.main import get_command
 
 from otomatch.cli import app
 from otomatch.config import load_config
+from otomatch.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+UsageError = BadParameter.__base__  # whichever click typer brings along
 CODE = re.compile(r"`([^`\n]+)`")
 NAME = re.compile(r"otomatch(\.[A-Za-z_]\w*)+")
 TESTS = {
@@ -59,8 +62,9 @@ def test_the_page_on_the_paper_cites_tests_and_modules_throughout():
     assert re.findall(r"^(\d+)\.", differences, re.MULTILINE) == [str(i) for i in range(1, 11)]
 
 
-def leaves(command=get_command(app), words=()):
+def leaves(command=None, words=()):
     """All commands, by the words that call them."""
+    command = get_command(app) if command is None else command
     inner = getattr(command, "commands", None)
     if inner is None:
         return {words: command}
@@ -78,19 +82,18 @@ def accept(line: str) -> None:
         from torch.distributed.run import parse_args
 
         launched = parse_args(words[1:])
-        assert launched.module
+        assert launched.module, line
         words = [launched.training_script, *launched.training_script_args]
-    assert words[0] == "otomatch"
-    name, command = next(
-        (called, leaf) for called, leaf in leaves().items() if tuple(words[1:])[: len(called)] == called
-    )
-    given = command.make_context(" ".join(name), words[1 + len(name) :]).params
-    if name == ("train",):
-        config = given["config"] and ROOT / given["config"]
-        load_config(config, given["assignments"] or ())
+    assert words.pop(0) == "otomatch", line
+    called = next(called for called in leaves() if words[: len(called)] == [*called])
+    given = leaves()[called].make_context(line, words[len(called) :]).params
+    if called == ("train",):
+        load_config(given["config"] and ROOT / given["config"], given["assignments"] or ())
 
 
-README = "\n".join(re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S))
+README = "\n".join(
+    re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+)
 HELP = "\n".join(inspect.cleandoc(leaf.help) for leaf in leaves().values())
 
 
@@ -100,21 +103,24 @@ def test_every_command_of_the_readme_and_of_the_help_is_accepted(line):
 
 
 @pytest.mark.parametrize("called", leaves(), ids=" ".join)
-def test_the_help_of_every_command_has_an_example_unless_it_needs_no_argument(called):
-    needs = any(parameter.required for parameter in leaves()[called].params)
-    assert needs <= any(line.startswith(f"otomatch {' '.join(called)} ") for line in commands(HELP))
+def test_the_help_of_every_command_that_needs_an_argument_has_an_example(called):
+    command, begins = leaves()[called], f"otomatch {' '.join(called)} "
+    needs = any(parameter.required for parameter in command.params)
+    examples = commands(inspect.cleandoc(command.help))
+    assert any(line.startswith(begins) for line in examples) or not needs
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "error"),
     [
-        "otomatch train --runs x",
-        "otomatch evaluate model",
-        "otomatch train --run x --set loss.mas=auto",
-        "torchrun otomatch train --run=x",
-        "otomatch fetch clotho",
+        ("otomatch train --runs x", UsageError),
+        ("otomatch evaluate model", UsageError),
+        ("otomatch train --run x --set loss.mas=auto", ConfigError),
+        ("otomatch fetch clotho", StopIteration),
+        ("torchrun otomatch train --data x", AssertionError),
+        ("torchrun -m otomatch evaluate --run-folder x", UsageError),
     ],
 )
-def test_a_command_with_a_mistake_is_found(line):
-    with pytest.raises(BaseException):  # noqa: B017, PT011 (torchrun's parser exits)
+def test_a_command_with_a_mistake_is_found(line, error):
+    with pytest.raises(error):
         accept(line)

@@ -656,7 +656,19 @@ def test_a_damaged_checkpoint_is_named(tones, tiny_bert, tmp_path):
 
 # --- kill -9 and resume ------------------------------------------------------------------------
 
-LONG = ("optim.epochs=3", "run.seed=2", "text.trainable=true", "optim.encoder_lr=0.003")
+LONG = (
+    "optim.epochs=3",
+    "run.seed=2",
+    "text.trainable=true",
+    "optim.encoder_lr=0.003",
+    "optim.batch=7",
+    "optim.drop_last=false",
+    "optim.accumulate=2",
+    "data.noise=0.3",
+    "loss.mass=auto",
+    "loss.target=trimmed",
+)
+"""Whatever a run goes on from: estimated weights, half-made steps, a text encoder that learns."""
 OFTEN = "run.checkpoint_minutes=1e-9"
 
 

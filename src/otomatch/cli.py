@@ -13,7 +13,7 @@ from rich.markup import escape
 from otomatch import __version__
 from otomatch.cli_data import app as data_app
 from otomatch.errors import ConfigError, OtomatchError
-from otomatch.terminal import AsJson
+from otomatch.terminal import AsJson, show_warnings_plainly
 from otomatch.terminal import counting as _counting
 from otomatch.terminal import list_skipped as _list_skipped
 from otomatch.terminal import print_json as _print_json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch loads slowly; --help must not
 
 app = typer.Typer(
     name="otomatch",
-    help="Match sounds and descriptions with optimal transport: train, evaluate, classify, search.\n\n"
+    help="Match sounds and descriptions with optimal transport: train, evaluate, search.\n\n"
     "Try [bold]otomatch demo[/] first. Where the folder of a data set is asked for, give a folder "
     "with captions.csv, or NAME:FOLDER with one of the names audiocaps, clotho and esc-50.",
     no_args_is_help=True,
@@ -45,6 +45,7 @@ class Split(StrEnum):
 
 def main() -> None:
     """Run the command line; an error that is the user's to mend is one message, no traceback."""
+    show_warnings_plainly()
     try:
         app()
     except OtomatchError as error:
@@ -125,7 +126,12 @@ def compose(
 
 @app.command()
 def train(
-    run: Annotated[Path, typer.Option(help="Folder of the run; one that exists is resumed.")],
+    run: Annotated[
+        Path,
+        typer.Option(
+            "--run", "--run-folder", help="Folder of the run; one that exists is resumed."
+        ),
+    ],
     data: Annotated[
         str | None,
         typer.Option(
@@ -181,9 +187,10 @@ def train(
 
     otomatch train --data scenes --run runs/auto --set loss.target=trimmed --set loss.mass=auto
 
-    Several processes, one on each GPU if there are any, share every batch and its plan:
+    Several processes, one on each GPU if there are any, share every batch and its plan (torchrun
+    would take --run for an option of its own):
 
-    torchrun --nproc-per-node 2 -m -- otomatch train --data scenes --run runs/two
+    torchrun --nproc-per-node 2 -m otomatch train --data scenes --run-folder runs/two
     """
     from otomatch.config import dump_toml, load_config
 
@@ -204,11 +211,11 @@ def train(
     if show_config:
         typer.echo(dump_toml(settings))
         return
-    from otomatch.processes import rank
+    from otomatch import processes
     from otomatch.train import train as fit
 
     result = fit(settings, run)
-    if rank():  # the first process tells
+    if processes.rank():
         return
     title = f"{run.name}, epoch {result.best_epoch} of {result.epochs}"
     _show_report(result.report, title, as_json)
@@ -324,7 +331,7 @@ def index(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Folder of a model, or its name on the hub, a CLAP's too; needed for a new library."
+            help="Folder of a model, or its name on the hub (a CLAP's too), for a new library."
         ),
     ] = None,
     pattern: Annotated[str, typer.Option("--glob", help="Only files whose names match.")] = "*",

@@ -10,7 +10,7 @@ from otomatch.errors import DatasetError
 from otomatch.terminal import AsJson, counting, list_skipped, print_json
 
 app = typer.Typer(
-    help="Fetch the published data sets (clotho, esc-50, audiocaps), and check what a folder holds.",
+    help="Fetch published data sets (clotho, esc-50, audiocaps), and check what a folder holds.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -122,6 +122,16 @@ class MatchingConfig(_Section):
     """Limit on the solver's updates in a step."""
     gradient: Literal["implicit", "unrolled"] = "implicit"
     """Of the plan: at the optimum, or through the iterations."""
+
+    @model_validator(mode="after")
+    def _every_field_counts(self) -> Self:
+        if self.mass == "auto" and self.target != "trimmed":
+            raise ValueError("mass = 'auto' needs target = 'trimmed'")
+        if self.mass != "auto" and (self.evidence, self.null) != ("clip", "random"):
+            raise ValueError("evidence and null do nothing without mass = 'auto'")
+        if self.mass_epochs is not None and not isinstance(self.mass, float):
+            raise ValueError("mass_epochs does nothing without a mass that is a number")
+        return self
 
 
 class TripletConfig(_Section):
@@ -347,7 +357,7 @@ def _explain_one(detail: Any) -> tuple[str, str]:
     if detail["type"] == "union_tag_invalid":
         name, allowed = f"{name}.name", detail["ctx"]["expected_tags"]
         return f"{name} = {detail['ctx']['tag']!r}", f"expected one of {allowed}"
-    return f"{name} = {detail['input']!r}", detail["msg"]
+    return f"{name} = {detail['input']!r}", detail["msg"].removeprefix("Value error, ")
 
 
 def _known(location: tuple[str, ...]) -> list[str]:
