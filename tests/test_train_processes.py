@@ -87,7 +87,7 @@ def measuring(model, data, cache):
 
 
 def alike(run, other):
-    """Both runs have the same log, but for what rounding decides, and like weights."""
+    """Both runs have the same log, but for what rounding decides, and the same weights, up to rounding."""
     loose = ("seconds", "data_wait", "sinkhorn_iterations", "marginal_error", "metric_smallest")
     jumps = ("score", "t2a_r", "a2t_r")  # on a few clips, rounding may exchange two of them
     for row, twin in zip(run_log(run), run_log(other), strict=True):

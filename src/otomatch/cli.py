@@ -4,23 +4,25 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from otomatch import __version__
+from otomatch import __version__, cli_library
 from otomatch.cli_data import app as data_app
 from otomatch.errors import ConfigError, OtomatchError
-from otomatch.terminal import AsJson, show_warnings_plainly
-from otomatch.terminal import counting as _counting
-from otomatch.terminal import list_skipped as _list_skipped
-from otomatch.terminal import print_json as _print_json
-
-if TYPE_CHECKING:  # torch loads slowly; --help must not
-    from otomatch.classification import ClassificationReport
-    from otomatch.retrieval import RetrievalReport
+from otomatch.terminal import (
+    AsJson,
+    counting,
+    device,
+    integers,
+    list_skipped,
+    show_classification,
+    show_retrieval,
+    show_warnings_plainly,
+)
 
 app = typer.Typer(
     name="otomatch",
@@ -108,7 +110,7 @@ def compose(
 
     if exhaustive and clips is not None:
         raise ConfigError("--exhaustive makes every combination once; leave --clips out")
-    with _counting("Composing") as advance:
+    with counting("Composing") as advance:
         dataset = compose_scenes(
             source,
             out,
@@ -116,11 +118,11 @@ def compose(
             exhaustive=exhaustive,
             seconds=seconds,
             seed=seed,
-            folds=None if folds is None else _integers("--folds", folds),
+            folds=None if folds is None else integers("--folds", folds),
             split=None if split is None else split.value,
             progress=advance,
         )
-    _list_skipped(dataset.skipped)
+    list_skipped(dataset.skipped)
     typer.echo(f"{len(dataset)} clips, {len(dataset.captions)} captions in {out}")
 
 
@@ -218,7 +220,7 @@ def train(
     if processes.rank():
         return
     title = f"{run.name}, epoch {result.best_epoch} of {result.epochs}"
-    _show_report(result.report, title, as_json)
+    show_retrieval(result.report, title, as_json)
     if not as_json:
         Console().print(f"Model: {result.model}", highlight=False, soft_wrap=True)
 
@@ -254,14 +256,14 @@ def evaluate(
     dataset = open_dataset(data)
     split = split or ("test" if "test" in dataset.splits else None)
     report = measure(
-        AudioTextModel.from_pretrained(model, _device()),
+        AudioTextModel.from_pretrained(model, device()),
         dataset.select(split) if split else dataset,
-        ks=_integers("--recall", recall),
-        map_ks=_integers("--map", precision),
+        ks=integers("--recall", recall),
+        map_ks=integers("--map", precision),
         progress=True,
     )
-    _list_skipped(report.skipped)
-    _show_report(report, f"{model} on {report.dataset}", as_json)
+    list_skipped(report.skipped)
+    show_retrieval(report, f"{model} on {report.dataset}", as_json)
 
 
 @app.command()
@@ -309,86 +311,21 @@ def zeroshot(
     split = split or ("test" if "test" in dataset.splits else None)
     chosen = dataset.select(split) if split else dataset
     report = classify(
-        AudioTextModel.from_pretrained(model, _device()),
-        chosen.in_folds(_integers("--fold", fold)) if fold else chosen,
+        AudioTextModel.from_pretrained(model, device()),
+        chosen.in_folds(integers("--fold", fold)) if fold else chosen,
         prompts=prompt or PROMPT,
         classes=dataset.labels,
         progress=True,
     )
-    _list_skipped(report.skipped)
+    list_skipped(report.skipped)
     title = f"{model} on {report.dataset}"
     if picture is not None:
         draw_confusion(report, picture, title)
-    _show_classification(report, title, as_json)
+    show_classification(report, title, as_json)
 
 
-@app.command()
-def index(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of sound files.")],
-    library: Annotated[
-        str, typer.Option(help="Folder (or LanceDB URI) of the library; made if need be.")
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder of a model, or its name on the hub (a CLAP's too), for a new library."
-        ),
-    ] = None,
-    pattern: Annotated[str, typer.Option("--glob", help="Only files whose names match.")] = "*",
-    as_json: AsJson = False,
-) -> None:
-    """Add the sounds of folders to a library that can be searched.
-
-    Files that are there already and have not changed are not embedded again; files that cannot be
-    read are listed and skipped.
-
-    Examples:
-    otomatch index ~/sounds --model runs/first/model --library my-library
-
-    otomatch index ~/sounds --model laion/clap-htsat-unfused --library clap-library
-    """
-    from otomatch.library import find_sounds, open_or_create
-
-    sounds = [sound for folder in folders for sound in find_sounds(folder, pattern)]
-    opened = open_or_create(library, model, _device())
-    report = opened.add(sounds, progress=True)
-    if as_json:
-        skipped = [{"name": entry.name, "reason": entry.reason} for entry in report.skipped]
-        _print_json({"added": report.added, "unchanged": report.unchanged, "skipped": skipped})
-        return
-    _list_skipped(report.skipped)
-    typer.echo(
-        f"{report.added} files added, {report.unchanged} unchanged, {len(report.skipped)} skipped; "
-        f"{library} holds {len(opened)} windows"
-    )
-
-
-@app.command()
-def search(
-    library: Annotated[str, typer.Argument(help="Folder (or LanceDB URI) of the library.")],
-    text: Annotated[str | None, typer.Argument(help="What the sound is like.")] = None,
-    like: Annotated[
-        Path | None, typer.Option(help="Search by a sound file instead of a text.")
-    ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
-    as_json: AsJson = False,
-) -> None:
-    """Find the sounds nearest to a description, or to another sound.
-
-    Examples:
-    otomatch search my-library "rain behind a barking dog" -k 5
-
-    otomatch search my-library --like reference.wav
-    """
-    from otomatch.library import SoundLibrary
-
-    hits = SoundLibrary.open(library, device=_device()).search(text, audio=like, k=k)
-    if as_json:
-        _print_json([hit.to_dict() for hit in hits])
-    else:
-        from otomatch.report import hits_table
-
-        Console().print(hits_table(hits, text or str(like)))
+app.command()(cli_library.index)
+app.command()(cli_library.search)
 
 
 @app.command()
@@ -405,34 +342,3 @@ def _path(field: str, place: str) -> str:
     from otomatch.datasets import absolute
 
     return f"data.{field}={json.dumps(absolute(place), ensure_ascii=False)}"
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _integers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"{option}: expected whole numbers like 1,2,3, got {text!r}") from None
-
-
-def _show_report(report: "RetrievalReport", title: str, as_json: bool) -> None:
-    if as_json:
-        _print_json(report.to_dict())
-    else:
-        from otomatch.report import retrieval_table
-
-        Console().print(retrieval_table(report, title))
-
-
-def _show_classification(report: "ClassificationReport", title: str, as_json: bool) -> None:
-    if as_json:
-        _print_json(report.to_dict())
-    else:
-        from otomatch.report import classes_table, classification_table
-
-        Console().print(classification_table(report, title), classes_table(report))
