@@ -80,6 +80,7 @@ def test_a_mistake_about_data_is_named(arguments, words):
         invoke("data", *arguments)
 
 
+@pytest.mark.filterwarnings("ignore::otomatch.diagnostics.TrainingWarning")
 def test_clotho_is_trained_and_evaluated_by_its_name(tmp_path, tiny_bert, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_clotho(tmp_path / "data", clips=(8, 3, 2), seconds=0.3)

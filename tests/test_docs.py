@@ -1,13 +1,22 @@
-"""The documentation names things that exist."""
+"""The documentation names things that exist, and its commands are accepted as written."""
 
+import inspect
 import pkgutil
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from typer import BadParameter
+from typer.main import get_command
+
+from otomatch.cli import app
+from otomatch.config import load_config
+from otomatch.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+UsageError = BadParameter.__base__  # whichever click typer brings along
 CODE = re.compile(r"`([^`\n]+)`")
 NAME = re.compile(r"otomatch(\.[A-Za-z_]\w*)+")
 TESTS = {
@@ -51,3 +60,67 @@ def test_the_page_on_the_paper_cites_tests_and_modules_throughout():
         assert NAME.search(section) or "`configs/`" in section, section.partition("\n")[0]
     differences = page.partition("## Where the release")[2].partition("## Beyond")[0]
     assert re.findall(r"^(\d+)\.", differences, re.MULTILINE) == [str(i) for i in range(1, 11)]
+
+
+def leaves(command=None, words=()):
+    """All commands, by the words that call them."""
+    command = get_command(app) if command is None else command
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        return {words: command}
+    return {w: c for name in inner for w, c in leaves(inner[name], (*words, name)).items()}
+
+
+def commands(text: str) -> list[str]:
+    return re.findall(r"^ *((?:otomatch|torchrun) .*)$", text, re.MULTILINE)
+
+
+def accept(line: str) -> None:
+    """Parse a command without running it; a mistake raises."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "torchrun":
+        from torch.distributed.run import parse_args
+
+        launched = parse_args(words[1:])
+        assert launched.module, line
+        words = [launched.training_script, *launched.training_script_args]
+    assert words.pop(0) == "otomatch", line
+    called = next(called for called in leaves() if words[: len(called)] == [*called])
+    given = leaves()[called].make_context(line, words[len(called) :]).params
+    if called == ("train",):
+        load_config(given["config"] and ROOT / given["config"], given["assignments"] or ())
+
+
+README = "\n".join(
+    re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+)
+HELP = "\n".join(inspect.cleandoc(leaf.help) for leaf in leaves().values())
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(commands(README) + commands(HELP)))
+def test_every_command_of_the_readme_and_of_the_help_is_accepted(line):
+    accept(line)
+
+
+@pytest.mark.parametrize("called", leaves(), ids=" ".join)
+def test_the_help_of_every_command_that_needs_an_argument_has_an_example(called):
+    command, begins = leaves()[called], f"otomatch {' '.join(called)} "
+    needs = any(parameter.required for parameter in command.params)
+    examples = commands(inspect.cleandoc(command.help))
+    assert any(line.startswith(begins) for line in examples) or not needs
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("otomatch train --runs x", UsageError),
+        ("otomatch evaluate model", UsageError),
+        ("otomatch train --run x --set loss.mas=auto", ConfigError),
+        ("otomatch fetch clotho", StopIteration),
+        ("torchrun otomatch train --data x", AssertionError),
+        ("torchrun -m otomatch evaluate --run-folder x", UsageError),
+    ],
+)
+def test_a_command_with_a_mistake_is_found(line, error):
+    with pytest.raises(error):
+        accept(line)

@@ -4,27 +4,31 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from otomatch import __version__
+from otomatch import __version__, cli_library
 from otomatch.cli_data import app as data_app
 from otomatch.errors import ConfigError, OtomatchError
-from otomatch.terminal import AsJson, show_warnings_plainly
-from otomatch.terminal import counting as _counting
-from otomatch.terminal import list_skipped as _list_skipped
-from otomatch.terminal import print_json as _print_json
-
-if TYPE_CHECKING:  # torch loads slowly; --help must not
-    from otomatch.classification import ClassificationReport
-    from otomatch.retrieval import RetrievalReport
+from otomatch.terminal import (
+    AsJson,
+    counting,
+    device,
+    integers,
+    list_skipped,
+    show_classification,
+    show_retrieval,
+    show_warnings_plainly,
+)
 
 app = typer.Typer(
     name="otomatch",
-    help="Match sounds and descriptions with optimal transport: compose, train, evaluate, search.",
+    help="Match sounds and descriptions with optimal transport: train, evaluate, search.\n\n"
+    "Try [bold]otomatch demo[/] first. Where the folder of a data set is asked for, give a folder "
+    "with captions.csv, or NAME:FOLDER with one of the names audiocaps, clotho and esc-50.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -97,13 +101,16 @@ def compose(
 
     Writes a data set folder that [bold]otomatch train[/] and [bold]evaluate[/] take.
 
-    Example: otomatch compose ESC-50 scenes --folds 1,2,3 --clips 3000 --seed 0
+    Examples:
+    otomatch compose ESC-50 scenes --folds 1,2,3 --clips 3000 --seed 0
+
+    otomatch compose midi test-scenes --split test --clips 200
     """
     from otomatch.datasets.scenes import compose as compose_scenes
 
     if exhaustive and clips is not None:
         raise ConfigError("--exhaustive makes every combination once; leave --clips out")
-    with _counting("Composing") as advance:
+    with counting("Composing") as advance:
         dataset = compose_scenes(
             source,
             out,
@@ -111,11 +118,11 @@ def compose(
             exhaustive=exhaustive,
             seconds=seconds,
             seed=seed,
-            folds=None if folds is None else _integers("--folds", folds),
+            folds=None if folds is None else integers("--folds", folds),
             split=None if split is None else split.value,
             progress=advance,
         )
-    _list_skipped(dataset.skipped)
+    list_skipped(dataset.skipped)
     typer.echo(f"{len(dataset)} clips, {len(dataset.captions)} captions in {out}")
 
 
@@ -130,15 +137,20 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Folder of the data set (with captions.csv), or NAME:FOLDER for one of "
-            "audiocaps and clotho."
+            help="Folder of the data set (with captions.csv), or NAME:FOLDER with the name "
+            "audiocaps or clotho."
         ),
     ] = None,
     val: Annotated[
         str | None,
-        typer.Option(help="Data set to validate on. Default: its split val, or some clips."),
+        typer.Option(
+            help="Data set to validate on. Default: the split val of --data, or some of its clips."
+        ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with the configuration.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with the configuration; those of the paper are in configs/."),
+    ] = None,
     noise: Annotated[
         float | None, typer.Option(help="Share of the clips that get wrong captions, 0 to 1.")
     ] = None,
@@ -160,21 +172,27 @@ def train(
 ) -> None:
     """Train a model, or resume a run that was interrupted.
 
-    The run folder gets config.toml, log.csv, checkpoint/, model/ (the best epoch) and report.json.
+    The run folder gets config.toml, log.csv (a row per epoch), tensorboard/, checkpoint/, model/
+    (the best epoch) and report.json; noise.json where captions were exchanged, and pairs.csv where
+    the wrong ones are estimated.
 
     Examples:
     otomatch train --data scenes --run runs/first
 
-    otomatch train --data clotho:data/clotho --run runs/clotho
+    otomatch train --run runs/first    # resumes
+
+    otomatch train --data clotho:data/clotho --run runs/x --config configs/clotho-resnet38-bert.toml
 
     otomatch train --data scenes --run runs/ntxent --set loss.name=ntxent --set optim.epochs=20
 
     otomatch train --data scenes --run runs/noisy --noise 0.4 --noise-kind similar
 
-    otomatch train --run runs/first    (resumes)
+    otomatch train --data scenes --run runs/auto --set loss.target=trimmed --set loss.mass=auto
 
-    torchrun --nproc-per-node 4 -m otomatch -- train --data scenes --run runs/four
-    (processes share each batch; without the --, torchrun takes --run for its own option)
+    Several processes, one on each GPU if there are any, share every batch and its plan (torchrun
+    would take --run for an option of its own):
+
+    torchrun --nproc-per-node 2 -m otomatch train --data scenes --run-folder runs/two
     """
     from otomatch.config import dump_toml, load_config
 
@@ -202,7 +220,7 @@ def train(
     if processes.rank():
         return
     title = f"{run.name}, epoch {result.best_epoch} of {result.epochs}"
-    _show_report(result.report, title, as_json)
+    show_retrieval(result.report, title, as_json)
     if not as_json:
         Console().print(f"Model: {result.model}", highlight=False, soft_wrap=True)
 
@@ -226,7 +244,10 @@ def evaluate(
     Ranked by distance, query by query; beside it the transductive ranking by one transport plan
     over the whole set, which knows how many captions each clip has and is not comparable.
 
-    Example: otomatch evaluate runs/first/model test-scenes
+    Examples:
+    otomatch evaluate runs/first/model test-scenes
+
+    otomatch evaluate runs/x/model audiocaps:data/audiocaps --split val
     """
     from otomatch.datasets import open_dataset
     from otomatch.evaluate import evaluate as measure
@@ -235,21 +256,22 @@ def evaluate(
     dataset = open_dataset(data)
     split = split or ("test" if "test" in dataset.splits else None)
     report = measure(
-        AudioTextModel.from_pretrained(model, _device()),
+        AudioTextModel.from_pretrained(model, device()),
         dataset.select(split) if split else dataset,
-        ks=_integers("--recall", recall),
-        map_ks=_integers("--map", precision),
+        ks=integers("--recall", recall),
+        map_ks=integers("--map", precision),
         progress=True,
     )
-    _list_skipped(report.skipped)
-    _show_report(report, f"{model} on {report.dataset}{f', {split}' if split else ''}", as_json)
+    list_skipped(report.skipped)
+    show_retrieval(report, f"{model} on {report.dataset}", as_json)
 
 
 @app.command()
 def zeroshot(
     model: Annotated[str, typer.Argument(help="Folder of a model, or its name on the hub.")],
     data: Annotated[
-        str, typer.Argument(help="Folder of labelled clips, or NAME:FOLDER, e.g. esc50:ESC-50.")
+        str,
+        typer.Argument(help="Folder of labelled clips, or NAME:FOLDER, e.g. esc-50:data/esc-50."),
     ],
     prompt: Annotated[
         list[str] | None,
@@ -272,7 +294,10 @@ def zeroshot(
     Each sound gets the class at the smallest distance; beside it the transductive result by one
     transport plan, which assumes that all classes have as many clips and is not comparable.
 
-    Example: otomatch zeroshot runs/first/model ESC-50 --prompt "This is a sound of {label}."
+    Examples:
+    otomatch zeroshot runs/x/model esc-50:data/esc-50 --fold 1 --picture confusion.png
+
+    otomatch zeroshot runs/x/model my-clips --prompt "the sound of {label}" --prompt "{label}"
     """
     from otomatch.datasets import open_dataset
     from otomatch.model import AudioTextModel
@@ -286,77 +311,21 @@ def zeroshot(
     split = split or ("test" if "test" in dataset.splits else None)
     chosen = dataset.select(split) if split else dataset
     report = classify(
-        AudioTextModel.from_pretrained(model, _device()),
-        chosen.in_folds(_integers("--fold", fold)) if fold else chosen,
+        AudioTextModel.from_pretrained(model, device()),
+        chosen.in_folds(integers("--fold", fold)) if fold else chosen,
         prompts=prompt or PROMPT,
         classes=dataset.labels,
         progress=True,
     )
-    _list_skipped(report.skipped)
+    list_skipped(report.skipped)
     title = f"{model} on {report.dataset}"
     if picture is not None:
         draw_confusion(report, picture, title)
-    _show_classification(report, title, as_json)
+    show_classification(report, title, as_json)
 
 
-@app.command()
-def index(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of sound files.")],
-    library: Annotated[
-        str, typer.Option(help="Folder (or LanceDB URI) of the library; made if need be.")
-    ],
-    model: Annotated[
-        str | None, typer.Option(help="Folder or name of the model; needed for a new library.")
-    ] = None,
-    pattern: Annotated[str, typer.Option("--glob", help="Only files whose names match.")] = "*",
-    as_json: AsJson = False,
-) -> None:
-    """Add the sounds of folders to a library that can be searched.
-
-    Files that are there already and have not changed are not embedded again; files that cannot be
-    read are listed and skipped.
-
-    Example: otomatch index ~/sounds --model runs/first/model --library my-library
-    """
-    from otomatch.library import find_sounds, open_or_create
-
-    sounds = [sound for folder in folders for sound in find_sounds(folder, pattern)]
-    opened = open_or_create(library, model, _device())
-    report = opened.add(sounds, progress=True)
-    if as_json:
-        skipped = [{"name": entry.name, "reason": entry.reason} for entry in report.skipped]
-        _print_json({"added": report.added, "unchanged": report.unchanged, "skipped": skipped})
-        return
-    _list_skipped(report.skipped)
-    typer.echo(
-        f"{report.added} files added, {report.unchanged} unchanged, {len(report.skipped)} skipped; "
-        f"{library} holds {len(opened)} windows"
-    )
-
-
-@app.command()
-def search(
-    library: Annotated[str, typer.Argument(help="Folder (or LanceDB URI) of the library.")],
-    text: Annotated[str | None, typer.Argument(help="What the sound is like.")] = None,
-    like: Annotated[
-        Path | None, typer.Option(help="Search by a sound file instead of a text.")
-    ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
-    as_json: AsJson = False,
-) -> None:
-    """Find the sounds nearest to a description, or to another sound.
-
-    Example: otomatch search my-library "rain behind a barking dog" -k 5
-    """
-    from otomatch.library import SoundLibrary
-
-    hits = SoundLibrary.open(library, device=_device()).search(text, audio=like, k=k)
-    if as_json:
-        _print_json([hit.to_dict() for hit in hits])
-    else:
-        from otomatch.report import hits_table
-
-        Console().print(hits_table(hits, text or str(like)))
+app.command()(cli_library.index)
+app.command()(cli_library.search)
 
 
 @app.command()
@@ -373,34 +342,3 @@ def _path(field: str, place: str) -> str:
     from otomatch.datasets import absolute
 
     return f"data.{field}={json.dumps(absolute(place), ensure_ascii=False)}"
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _integers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"{option}: expected whole numbers like 1,2,3, got {text!r}") from None
-
-
-def _show_report(report: "RetrievalReport", title: str, as_json: bool) -> None:
-    if as_json:
-        _print_json(report.to_dict())
-    else:
-        from otomatch.report import retrieval_table
-
-        Console().print(retrieval_table(report, title))
-
-
-def _show_classification(report: "ClassificationReport", title: str, as_json: bool) -> None:
-    if as_json:
-        _print_json(report.to_dict())
-    else:
-        from otomatch.report import classes_table, classification_table
-
-        Console().print(classification_table(report, title), classes_table(report))

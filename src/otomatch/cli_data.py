@@ -10,7 +10,7 @@ from otomatch.errors import DatasetError
 from otomatch.terminal import AsJson, counting, list_skipped, print_json
 
 app = typer.Typer(
-    help="Fetch data sets, and check what is there.",
+    help="Fetch published data sets (clotho, esc-50, audiocaps), and check what a folder holds.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -59,10 +59,14 @@ def fetch(
 @app.command()
 def check(
     data: Annotated[
-        str, typer.Argument(help="Folder of the data set, NAME:FOLDER, or NAME with ROOT.")
+        str,
+        typer.Argument(
+            help="Folder of the data set, NAME:FOLDER, or NAME alone and the folder after it; "
+            "names: audiocaps, clotho, esc-50."
+        ),
     ],
     root: Annotated[
-        Path | None, typer.Argument(help="Folder, if the first argument is a name.")
+        Path | None, typer.Argument(help="Folder, if the first argument is a name alone.")
     ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every file in full, not only its header.")
@@ -74,7 +78,7 @@ def check(
     Duplicates: the same audio, byte by byte, or the same caption in several splits.
 
     Examples:
-    otomatch data check clotho data/clotho
+    otomatch data check clotho:data/clotho
 
     otomatch data check scenes --decode
     """

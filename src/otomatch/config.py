@@ -48,11 +48,11 @@ class AudioConfig(_Section):
     """The audio encoder."""
 
     encoder: str = "small"
-    """'small', or 'clap:' and the Hugging Face name or folder of an unfused CLAP."""
+    """small, Cnn10, Cnn14, ResNet38, or 'clap:' and the name or folder of an unfused CLAP."""
     trainable: Annotated[bool, Field(strict=False)] = True
     """Train the encoder; a frozen one is run once per window of a clip and cached."""
     settings: dict[str, Any] = {}
-    """Arguments of that encoder's constructor."""
+    """Arguments of that encoder; Cnn10, Cnn14, ResNet38: {checkpoint = "download"} or a path."""
 
 
 class TextConfig(_Section):

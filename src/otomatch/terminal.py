@@ -1,18 +1,23 @@
-"""What the commands share: JSON for scripts, progress, and the list of what was skipped."""
+"""What the commands share: reports as tables or JSON, warnings, progress, what was skipped."""
 
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from otomatch.errors import ConfigError
 from otomatch.types import Skipped
+
+if TYPE_CHECKING:  # torch loads slowly; --help must not
+    from otomatch.classification import ClassificationReport
+    from otomatch.retrieval import RetrievalReport
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 
@@ -58,3 +63,42 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def device() -> str:
+    """Where models compute."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def integers(option: str, text: str) -> list[int]:
+    """The value of an option that lists whole numbers, as in 1,2,3.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option}: expected whole numbers like 1,2,3, got {text!r}") from None
+
+
+def show_retrieval(report: "RetrievalReport", title: str, as_json: bool) -> None:
+    """Print a report on retrieval."""
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        from otomatch.report import retrieval_table
+
+        Console().print(retrieval_table(report, title))
+
+
+def show_classification(report: "ClassificationReport", title: str, as_json: bool) -> None:
+    """Print a report on classification."""
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        from otomatch.report import classes_table, classification_table
+
+        Console().print(classification_table(report, title), classes_table(report))
