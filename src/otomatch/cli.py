@@ -249,10 +249,12 @@ def evaluate(
 
     otomatch evaluate runs/x/model audiocaps:data/audiocaps --split val
     """
+    from otomatch import processes
     from otomatch.datasets import open_dataset
     from otomatch.evaluate import evaluate as measure
     from otomatch.model import AudioTextModel
 
+    processes.join()
     dataset = open_dataset(data)
     split = split or ("test" if "test" in dataset.splits else None)
     report = measure(
@@ -262,6 +264,8 @@ def evaluate(
         map_ks=integers("--map", precision),
         progress=True,
     )
+    if processes.rank():
+        return
     list_skipped(report.skipped)
     show_retrieval(report, f"{model} on {report.dataset}", as_json)
 
@@ -299,6 +303,7 @@ def zeroshot(
 
     otomatch zeroshot runs/x/model my-clips --prompt "the sound of {label}" --prompt "{label}"
     """
+    from otomatch import processes
     from otomatch.datasets import open_dataset
     from otomatch.model import AudioTextModel
     from otomatch.report import check_picture, draw_confusion
@@ -307,6 +312,7 @@ def zeroshot(
 
     if picture is not None:
         check_picture(picture)
+    processes.join()
     dataset = open_dataset(data)
     split = split or ("test" if "test" in dataset.splits else None)
     chosen = dataset.select(split) if split else dataset
@@ -317,6 +323,8 @@ def zeroshot(
         classes=dataset.labels,
         progress=True,
     )
+    if processes.rank():
+        return
     list_skipped(report.skipped)
     title = f"{model} on {report.dataset}"
     if picture is not None:
