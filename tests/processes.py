@@ -6,6 +6,7 @@ the tests can import, with arguments and a result that can be pickled.
 
 import multiprocessing
 import os
+import pickle
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -54,13 +55,13 @@ class Group:
     def attempt(self, job, arguments):
         """The same, with a `Failure` in place of what a job that raised would have returned."""
         for pipe, args in zip(self.pipes, arguments, strict=True):
-            pipe.send((job, args))
+            pipe.send_bytes(pickle.dumps((job, args)))  # send() would share tensors' memory
         found = []
         for rank, pipe in enumerate(self.pipes):
             if not pipe.poll(PATIENCE):
                 self.stop()
                 raise AssertionError(f"process {rank} did not answer within {PATIENCE} s")
-            found.append(pipe.recv())
+            found.append(pickle.loads(pipe.recv_bytes()))  # noqa: S301
         return found
 
     def stop(self):
@@ -80,8 +81,9 @@ def _serve(rank, size, store, pipe):
         timeout=timedelta(seconds=PATIENCE / 2),
     )
     while True:
-        job, args = pipe.recv()
+        job, args = pickle.loads(pipe.recv_bytes())  # noqa: S301
         try:
-            pipe.send(job(*args))
+            result = pickle.dumps(job(*args))
         except Exception as error:
-            pipe.send(Failure(error))
+            result = pickle.dumps(Failure(error))
+        pipe.send_bytes(result)

@@ -282,10 +282,11 @@ def test_a_relative_data_folder_is_stored_so_that_the_run_resumes_from_anywhere(
 def test_a_warning_of_ours_is_one_message_and_others_keep_their_form(capfd, monkeypatch):
     from otomatch import terminal
 
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    seen = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *_: seen.append(message))
     terminal.show_warnings_plainly()
     ours = str(Path(terminal.__file__))
     warnings.showwarning("[lower] optim.lr", UserWarning, ours, 1)
     assert capfd.readouterr().err == "warning: [lower] optim.lr\n"
     warnings.showwarning("theirs", UserWarning, "/somewhere/else.py", 7)
-    assert "else.py:7: UserWarning: theirs" in capfd.readouterr().err
+    assert seen == ["theirs"]

@@ -489,10 +489,14 @@ def trained(loss_fn, sounds, words, wrap):
     return loss.item(), model.state_dict()
 
 
+MATCHING = MatchingLoss(0.2, 0.7, tolerance=1e-10, gather=True)
+
+
 @pytest.mark.parametrize(
-    "loss_fn", [MatchingLoss(0.2, 0.7, tolerance=1e-10, gather=True), NTXentLoss(gather=True)]
+    ("loss_fn", "wrap"),
+    [(MATCHING, True), (MATCHING, False), (NTXentLoss(gather=True), True)],
+    ids=["matching, DDP", "matching, averaged by hand", "NT-Xent, DDP"],
 )
-@pytest.mark.parametrize("wrap", [True, False], ids=["DDP", "averaged by hand"])
 def test_twenty_steps_end_where_those_of_one_process_end(group, loss_fn, wrap):
     loss, state = trained(loss_fn, *features(), wrap)
     sizes = SIZES[len(group.workers)]

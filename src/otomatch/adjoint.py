@@ -64,11 +64,6 @@ def partial_slope(target: Tensor, plan: Plan, shard: Shard) -> Tensor:
     def columns(by_row: Tensor) -> Tensor:
         return sums(P.T @ by_row, r * by_row)
 
-    def apply(y: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
-        by_column = c * (y[:-1] + y[-1])
-        moved = shard.sum(sums(columns(over * rows(y)), stop.to(y).reshape(1)))
-        return tight * (sums(by_column, by_column) - moved[:-1]), moved[-1] > 0
-
     right, weights, squares = shard.sum(
         torch.stack(
             [
@@ -78,7 +73,12 @@ def partial_slope(target: Tensor, plan: Plan, shard: Shard) -> Tensor:
             ]
         )
     )
-    c = weights[:-1]
+
+    def apply(y: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+        by_column = weights[:-1] * (y[:-1] + y[-1])
+        moved = shard.sum(sums(columns(over * rows(y)), stop.to(y).reshape(1)))
+        return tight * (sums(by_column, by_column) - moved[:-1]), moved[-1] > 0
+
     # Rounding must not make an entry of the diagonal that cancels vanish, or negative.
     diagonal = torch.maximum(weights - squares, torch.finfo(r.dtype).eps * weights)
     y = _least(apply, tight * right, tight * diagonal)

@@ -37,6 +37,7 @@ class GlobalBatchNorm(_BatchNorm):
         """Normalise x; see the class."""
         if not self.training or processes() == 1:
             return super().forward(x)
+        self._check_input_dim(x)
         shard = Shard((1,) * processes())
         mean, variance, count = _moments(x.detach(), shard)
         if count < 2:

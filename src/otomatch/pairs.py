@@ -68,13 +68,13 @@ class Pairs:
         Returns:
             Two matrices (B_r, B): of the audio here to all texts, of the texts here to all audio.
         """
-        by_audio = self.distances(metric)
-        by_text = by_audio.T
-        if not self.shard.alone:
-            every = self.shard.gather(self.audio)
-            with self.shard.together():
-                by_text = _measured(metric, every, self.text).T
-        return 1 - by_audio.square() / 2, 1 - by_text.square() / 2
+        by_audio = 1 - self.distances(metric).square() / 2
+        if self.shard.alone:
+            return by_audio, by_audio.T
+        every = self.shard.gather(self.audio)
+        with self.shard.together():
+            distances = _measured(metric, every, self.text).T
+        return by_audio, 1 - distances.square() / 2
 
 
 def open_pairs(
