@@ -91,15 +91,20 @@ def accept(line: str) -> None:
         load_config(given["config"] and ROOT / given["config"], given["assignments"] or ())
 
 
-README = "\n".join(
-    re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-)
+PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
+README = "\n".join(re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 HELP = "\n".join(inspect.cleandoc(leaf.help) for leaf in leaves().values())
 
 
 @pytest.mark.parametrize("line", dict.fromkeys(commands(README) + commands(HELP)))
 def test_every_command_of_the_readme_and_of_the_help_is_accepted(line):
     accept(line)
+
+
+def test_the_readme_names_every_module_and_every_configuration():
+    files = [*(ROOT / "src/otomatch").glob("[a-z]*.py"), *(ROOT / "configs").glob("*.toml")]
+    assert [path.name for path in files if path.name not in PAGE] == []
+    assert len(files) > 40
 
 
 @pytest.mark.parametrize("called", leaves(), ids=" ".join)
