@@ -9,6 +9,7 @@ wall-clock, one thread per process: with fewer free cores than processes they ca
 """
 
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -70,6 +71,7 @@ def figures(world, name, batch, dim):
 
 def main():
     batch, dim = (int(x) for x in sys.argv[1:] or (4096, 256))
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)  # or freed matrices below 32 MB still count
     print(f"batch {batch}, dim {dim}, full metric, float32, gloo on the CPU")
     print(f"{'':24}{'processes':>10}{'MB each':>10}{'share':>7}{'seconds':>9}{'iterations':>12}")
     for name in LOSSES:

@@ -7,15 +7,13 @@ from torch.nn.functional import normalize
 import otomatch
 
 torch.manual_seed(0)  # the same features, first parameters and batches everywhere
-sounds = torch.randn(512, 40)  # stands for your audio features, and the next for the texts'
-words = sounds[:, :20] + 0.3 * torch.randn(512, 20)
+sounds = torch.randn(512, 40)  # stands for your audio features
+words = sounds[:, :20] + 0.3 * torch.randn(512, 20)  # stands for your text features
 networks = torch.nn.Linear(40, 32), torch.nn.Linear(20, 32), otomatch.Mahalanobis(32)
 loss_fn = otomatch.MatchingLoss(epsilon=0.1, gather=True)
 optimizer = torch.optim.Adam(torch.nn.ModuleList(networks).parameters(), lr=1e-2)
 audio_net, text_net, metric, rank, world = *networks, 0, 1
-if (
-    launched := dist.is_torchelastic_launched()
-):  # in one process: python examples/ddp_matching_loss.py
+if dist.is_torchelastic_launched():  # not by: python examples/ddp_matching_loss.py
     dist.init_process_group("gloo")  # on GPUs "nccl", with the tensors there
     rank, world = dist.get_rank(), dist.get_world_size()
     audio_net, text_net, metric = map(torch.nn.parallel.DistributedDataParallel, networks)
@@ -28,5 +26,5 @@ for step in range(40):
     networks[2].project_()  # keeps M positive semi-definite
     if rank == 0:
         print(f"step {step:2d}  KL {loss.item():.3f}")
-if launched:
+if dist.is_initialized():
     dist.destroy_process_group()

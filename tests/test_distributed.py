@@ -489,7 +489,7 @@ def trained(loss_fn, sounds, words, wrap):
     return loss.item(), model.state_dict()
 
 
-MATCHING = MatchingLoss(0.2, 0.7, tolerance=1e-10, gather=True)
+MATCHING = MatchingLoss(0.3, 0.7, "trimmed", tolerance=1e-10, gather=True)
 
 
 @pytest.mark.parametrize(

@@ -483,9 +483,7 @@ def test_baselines_equal_the_naive_loops(clips, name):
 
 def test_the_identity_metric_scores_unit_vectors_by_their_cosine():
     audio, text = batch()
-    by_audio, by_text = open_pairs(audio, text).similarities(Identity(5))
-    torch.testing.assert_close(by_audio, audio @ text.T)
-    torch.testing.assert_close(by_text, text @ audio.T)
+    torch.testing.assert_close(open_pairs(audio, text).similarities(Identity(5)), audio @ text.T)
 
 
 @pytest.mark.parametrize("loss_fn", BASELINES)

@@ -1,15 +1,14 @@
 """Baselines: losses that compare each pair of a batch with its negatives.
 
 Their call, the option `gather`, and what they raise are those of all losses (see `otomatch.pairs`).
-Each sees the pairs one way and then the other: a process's audio clips against all captions, its
-captions against all audio clips. A loss is the sum of what the processes find for their rows.
+A process scores its audio clips against all captions. What its captions score against all clips
+lies in columns that spread over the processes; they reduce these, and each takes its own.
 """
 
 import math
 
 from torch import Tensor, nn
 
-from otomatch.distributed import Shard
 from otomatch.errors import InvalidInputError
 from otomatch.pairs import ClipIds, Metric, one_of, open_pairs
 
@@ -44,14 +43,15 @@ class TripletLoss(nn.Module):
     ) -> Tensor:
         """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
         pairs = open_pairs(audio, text, clip_ids, gather=self.gather)
-        same, shard = pairs.same_clip(), pairs.shard
-        parts = [self._part(scores, same, shard) for scores in pairs.similarities(metric)]
-        return shard.total_of((parts[0] + parts[1]) / shard.total)
-
-    def _part(self, scores: Tensor, same: Tensor, shard: Shard) -> Tensor:
-        right = scores.diagonal(shard.own.start)[:, None]
-        missed = (self.margin + scores - right).clamp(min=0).masked_fill(same, 0)
-        return missed.sum() if self.negatives == "sum" else missed.amax(1).sum()
+        scores, same, shard = pairs.similarities(metric), pairs.same_clip(), pairs.shard
+        right = pairs.right(scores)
+        by_audio = (self.margin + scores - right[:, None]).clamp(min=0).masked_fill(same, 0)
+        by_text = (self.margin + scores - shard.gather(right)).clamp(min=0).masked_fill(same, 0)
+        if self.negatives == "sum":
+            part = by_audio.sum() + by_text.sum()
+        else:
+            part = by_audio.amax(1).sum() + shard.largest(by_text)[shard.own].sum()
+        return shard.total_of(part / shard.total)
 
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""
@@ -143,14 +143,12 @@ class NTXentLoss(nn.Module):
     ) -> Tensor:
         """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
         pairs = open_pairs(audio, text, clip_ids, gather=self.gather)
-        same, shard = pairs.same_clip(), pairs.shard
-        same.diagonal(shard.own.start).fill_(False)  # now: captions of the clip that are not i
-        parts = [self._part(scores, same, shard) for scores in pairs.similarities(metric)]
-        return shard.total_of((parts[0] + parts[1]) / (2 * shard.total))
-
-    def _part(self, scores: Tensor, left_out: Tensor, shard: Shard) -> Tensor:
-        logits = (scores / self.temperature).masked_fill(left_out, -math.inf)
-        return (logits.logsumexp(1) - logits.diagonal(shard.own.start)).sum()
+        scores, same, shard = pairs.similarities(metric), pairs.same_clip(), pairs.shard
+        pairs.right(same).fill_(False)  # a pair itself stays in
+        logits = (scores / self.temperature).masked_fill(same, -math.inf)
+        by_audio = logits.logsumexp(1) - pairs.right(logits)
+        by_text = shard.logsumexp(logits)[shard.own] - pairs.right(logits)
+        return shard.total_of((by_audio + by_text).sum() / (2 * shard.total))
 
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""

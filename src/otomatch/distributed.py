@@ -16,6 +16,7 @@ have the same bits everywhere, and check input within `Shard.together`.
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -89,7 +90,7 @@ class Shard:
         """Whether there is a single block."""
         return len(self.sizes) == 1
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """The block that is here."""
         return 0 if self.alone else dist.get_rank()
@@ -104,7 +105,7 @@ class Shard:
         """B, rows of all blocks."""
         return sum(self.sizes)
 
-    @property
+    @cached_property
     def own(self) -> slice:
         """Where the block lies in the global batch."""
         start = sum(self.sizes[: self.rank])
@@ -129,13 +130,6 @@ class Shard:
         """Largest over the processes, entry by entry; with several, without a gradient."""
         return x if self.alone else _reduced(x, dist.ReduceOp.MAX)
 
-    def logsumexp(self, x: Tensor) -> Tensor:
-        """Log of the sum of exp(x) over the processes, entry by entry: two reductions."""
-        if self.alone:
-            return x
-        top = self.max(x)
-        return self.sum((x - top).exp()).log() + top
-
     def gather(self, x: Tensor) -> Tensor:
         """The rows (B_r, ...) of all processes in rank order, (B, ...); differentiable."""
         if self.alone:
@@ -143,17 +137,30 @@ class Shard:
         rows: Tensor = _Gather.apply(x, self)  # type: ignore[no-untyped-call]
         return rows
 
+    def logsumexp(self, x: Tensor) -> Tensor:
+        """Log of the sum of exp over the rows of all processes, (B_r, ...) to (...).
+
+        Differentiable; costs two reductions.
+        """
+        if self.alone:
+            return torch.logsumexp(x, 0)
+        result: Tensor = _LogSumExp.apply(x, self)  # type: ignore[no-untyped-call]
+        return result
+
+    def largest(self, x: Tensor) -> Tensor:
+        """Largest over the rows of all processes, (B_r, ...) to (...).
+
+        Differentiable; equal entries share the slope.
+        """
+        result: Tensor = _Largest.apply(x, self)  # type: ignore[no-untyped-call]
+        return result
+
     def total_of(self, x: Tensor) -> Tensor:
         """Sum over the processes of their parts of a loss; differentiable, each with slope W."""
         if self.alone:
             return x
         total: Tensor = _Total.apply(x, self)  # type: ignore[no-untyped-call]
         return total
-
-    def largest(self, x: Tensor) -> Tensor:
-        """Largest entry of all blocks, shape (); differentiable, equal entries share the slope."""
-        largest: Tensor = _Largest.apply(x, self)  # type: ignore[no-untyped-call]
-        return largest
 
 
 def _reduced(x: Tensor, operation: Any) -> Tensor:
@@ -192,10 +199,27 @@ class _Total(torch.autograd.Function):
         return gradient * ctx.processes, None
 
 
+class _LogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shard: Shard) -> Tensor:
+        here = torch.logsumexp(x, 0)
+        top = shard.max(here)
+        result = shard.sum((here - top).exp()).log() + top
+        ctx.shard = shard
+        ctx.save_for_backward(x, result)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        x, result = ctx.saved_tensors
+        return (x - result).exp_() * ctx.shard.sum(gradient), None
+
+
 class _Largest(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, shard: Shard) -> Tensor:
-        here = x.amax() if x.numel() else x.new_full((), -torch.inf)
+        here = x.amax(0) if len(x) else x.new_full(x.shape[1:], -torch.inf)
         largest = shard.max(here)
         ctx.shard = shard
         ctx.save_for_backward(x, largest)
@@ -206,5 +230,5 @@ class _Largest(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         x, largest = ctx.saved_tensors
         hit = x == largest
-        slope, hits = ctx.shard.sum(torch.stack([gradient, hit.sum().to(gradient)]))
+        slope, hits = ctx.shard.sum(torch.stack([gradient, hit.sum(0).to(gradient)]))
         return hit * (slope / hits), None

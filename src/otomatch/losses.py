@@ -188,7 +188,7 @@ class MatchingLoss(nn.Module):
     def _divisor(self, distances: Tensor, shard: Shard) -> Tensor | float:
         if not isinstance(self.scale, str):
             return self.scale
-        largest = shard.largest(distances)
+        largest = shard.largest(distances.flatten())
         return torch.where(largest > 0, largest, 1)
 
     def _solve(self, cost: Tensor, mass: float, shard: Shard) -> Plan:

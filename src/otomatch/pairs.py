@@ -62,19 +62,13 @@ class Pairs:
         with self.shard.together():
             return _measured(metric, self.audio, texts)
 
-    def similarities(self, metric: Metric) -> tuple[Tensor, Tensor]:
-        """Similarities 1 - d_M^2 / 2, the cosine for unit vectors and M = I.
+    def similarities(self, metric: Metric) -> Tensor:
+        """Similarities 1 - d_M^2 / 2, (B_r, B): the cosine for unit vectors and M = I."""
+        return 1 - self.distances(metric).square() / 2
 
-        Returns:
-            Two matrices (B_r, B): of the audio here to all texts, of the texts here to all audio.
-        """
-        by_audio = 1 - self.distances(metric).square() / 2
-        if self.shard.alone:
-            return by_audio, by_audio.T
-        every = self.shard.gather(self.audio)
-        with self.shard.together():
-            distances = _measured(metric, every, self.text).T
-        return by_audio, 1 - distances.square() / 2
+    def right(self, scores: Tensor) -> Tensor:
+        """Of scores (B_r, B), the entries (B_r,) of a row with its own column."""
+        return scores.diagonal(self.shard.own.start)
 
 
 def open_pairs(

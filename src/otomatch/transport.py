@@ -187,7 +187,7 @@ class _LogKernel:
         return torch.logsumexp(self.log_kernel + psi, 1)
 
     def columns(self, phi: Tensor) -> Tensor:
-        return self.shard.logsumexp(torch.logsumexp(self.log_kernel + phi[:, None], 0))
+        return self.shard.logsumexp(self.log_kernel + phi[:, None])
 
 
 def _sums(log_kernel: Tensor, shard: Shard) -> _Kernel | _LogKernel:
@@ -208,41 +208,45 @@ def _lowest(x: Tensor, shard: Shard) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
-    """One transport problem in units of epsilon; `mass` is None for a balanced one.
+class _Weights:
+    """Logarithms of the weights of all rows, and of those here; or of the columns, all here."""
 
-    `log_a` are the weights of all rows, (n,), of which `shard` says which are here.
-    """
+    every: Tensor
+    here: Tensor
+    shard: Shard
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """One transport problem in units of epsilon; `mass` is None for a balanced one."""
 
     sums: _Kernel | _LogKernel
-    log_a: Tensor
-    log_b: Tensor
+    a: _Weights
+    b: _Weights
     mass: float | None
-    shard: Shard
 
     def update(self, psi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Solve for the rows' potentials given the columns', then for the columns' given those."""
-        phi, _ = self._side(self.sums.rows(psi), self.log_a, self.shard)
-        columns = self.sums.columns(phi)
-        psi, lam = self._side(columns, self.log_b, Shard.whole(len(columns)))
+        phi, _ = self._side(self.sums.rows(psi), self.a)
+        psi, lam = self._side(self.sums.columns(phi), self.b)
         return phi, psi, lam
 
-    def _side(self, sums: Tensor, log_weight: Tensor, shard: Shard) -> tuple[Tensor, Tensor]:
+    def _side(self, sums: Tensor, weights: _Weights) -> tuple[Tensor, Tensor]:
         if self.mass is None:  # u = a / (K v)
-            return log_weight[shard.own] - sums, sums.new_zeros(())
+            return weights.here - sums, sums.new_zeros(())
         # u = min(1, a / (l K v)), total = mass
-        lam = _fill(shard.gather(sums), log_weight, self.mass)
-        return (log_weight[shard.own] - sums - lam).clamp(max=0), lam
+        lam = _fill(weights.shard.gather(sums), weights.every, self.mass)
+        return (weights.here - sums - lam).clamp(max=0), lam
 
     def error(self, phi: Tensor, psi: Tensor, lam: Tensor) -> float:
         """Mass by which the rows miss their constraints; `update` left nothing else to miss."""
         with torch.no_grad():
             free = self.sums.rows(psi) + lam  # the rows' sums if their potentials were 0
-            wanted = self.log_a[self.shard.own]
+            wanted = self.a.here
             if self.mass is not None:  # a tight row has its weight, a slack one a potential of 0
                 wanted = torch.minimum(wanted, free)
             missed = (wanted.exp() - (free + phi).exp()).abs().sum()
-            return float(self.shard.sum(missed).item())
+            return float(self.a.shard.sum(missed).item())
 
 
 def _solve(
@@ -259,12 +263,11 @@ def _solve(
         _check(cost, epsilon, tolerance, max_iterations, shard)
         _check_weights("a", a, cost.shape[0])
         _check_weights("b", b, cost.shape[1])
-    shard = shard or Shard.whole(len(cost))
-    lowest = widened(_lowest(cost, shard))
+    rows, columns = shard or Shard.whole(len(cost)), Shard.whole(cost.shape[1])
+    lowest = widened(_lowest(cost, rows))
     log_kernel = (lowest - widened(cost)) / epsilon
-    log_a = _log_weights("a", a, shard, log_kernel)
-    log_b = _log_weights("b", b, Shard.whole(cost.shape[1]), log_kernel)
-    problem = _Problem(_sums(log_kernel, shard), log_a, log_b, mass, shard)
+    weights = _weights("a", a, rows, log_kernel), _weights("b", b, columns, log_kernel)
+    problem = _Problem(_sums(log_kernel, rows), *weights, mass)
     phi, psi, lam, iterations, error = _ascend(problem, tolerance, max_iterations)
     log_plan = log_kernel + phi[:, None] + (psi + lam)
     f, multiplier = epsilon * phi, epsilon * lam
@@ -288,7 +291,7 @@ def _solve(
 def _ascend(
     problem: _Problem, tolerance: float, max_iterations: int
 ) -> tuple[Tensor, Tensor, Tensor, int, float]:
-    psi = problem.log_b if problem.mass is None else torch.zeros_like(problem.log_b)
+    psi = problem.b.here if problem.mass is None else torch.zeros_like(problem.b.here)
     path = [psi]
     for iteration in range(1, max_iterations + 1):
         phi, psi, lam = problem.update(psi)
@@ -382,12 +385,13 @@ def _check_weights(name: str, weights: Tensor | None, size: int) -> None:
     _check_each(weights, weights >= 0, name, "weights >= 0")
 
 
-def _log_weights(name: str, weights: Tensor | None, shard: Shard, like: Tensor) -> Tensor:
-    """Logarithms of all weights, of which `weights` are this process's."""
+def _weights(name: str, weights: Tensor | None, shard: Shard, like: Tensor) -> _Weights:
     if weights is None:
-        return like.new_full((shard.total,), -math.log(shard.total))
+        every = like.new_full((shard.total,), -math.log(shard.total))
+        return _Weights(every, every[shard.own], shard)
     weights = shard.gather(weights.detach().to(like.device, like.dtype))
     total = float(weights.sum().item())
     if not abs(total - 1) <= 1e-4:
         raise InvalidInputError(f"{name} sums to {total}; expected weights that sum to 1")
-    return (weights / total).log()
+    every = (weights / total).log()
+    return _Weights(every, every[shard.own], shard)
