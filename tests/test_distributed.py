@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from otomatch import partial_sinkhorn, sinkhorn
 from otomatch.batch_norm import GlobalBatchNorm, convert_batch_norm
-from otomatch.contrastive import NTXentLoss, TripletLoss
+from otomatch.contrastive import NTXentLoss, TripletLoss, WeightedTripletLoss
 from otomatch.distributed import Shard, processes
 from otomatch.errors import InvalidInputError
 from otomatch.ground import GROUND_METRICS, Identity
@@ -134,6 +134,7 @@ LOSSES = {
     "unscaled": lambda: MatchingLoss(0.1, scale=2.0, **EXACT),
     "triplet sum": lambda: TripletLoss(0.3),
     "triplet hardest": lambda: TripletLoss(0.3, "hardest"),
+    "weighted triplet": lambda: WeightedTripletLoss(0.3),
     "NT-Xent": lambda: NTXentLoss(0.2),
 }
 

@@ -7,6 +7,7 @@ lies in columns that spread over the processes; they reduce these, and each take
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from otomatch.errors import InvalidInputError
@@ -96,17 +97,15 @@ class WeightedTripletLoss(nn.Module):
     ) -> Tensor:
         """Return the loss; see the class for what it is and `otomatch.pairs` for the arguments."""
         pairs = open_pairs(audio, text, clip_ids, gather=self.gather)
-        same, shard = pairs.same_clip(), pairs.shard
-        parts = [self._part(scores, same, shard) for scores in pairs.similarities(metric)]
-        return shard.total_of((parts[0] + parts[1]) / shard.total)
-
-    def _part(self, scores: Tensor, same: Tensor, shard: Shard) -> Tensor:
-        right = scores.diagonal(shard.own.start)
-        hardest = scores.masked_fill(same, -math.inf).amax(1)
+        scores, shard = pairs.similarities(metric), pairs.shard
+        others = scores.masked_fill(pairs.same_clip(), -math.inf)
+        hardest = torch.cat([others.amax(1), shard.largest(others)[shard.own]])
+        right = pairs.right(scores).repeat(2)
         counts = hardest + self.margin > right  # -inf, where there is no negative, does not
         positive, negative = right[counts], hardest[counts]
         pull = (0.5 - 0.7 * positive + 0.2 * positive.square()).clamp(min=0).sum()
-        return pull + (0.03 - 0.4 * negative + 0.9 * negative.square()).clamp(min=0).sum()
+        push = (0.03 - 0.4 * negative + 0.9 * negative.square()).clamp(min=0).sum()
+        return shard.total_of((pull + push) / shard.total)
 
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""

@@ -87,7 +87,7 @@ def _gap_stays(log: Sequence[Row], setting: Setting) -> str:  # noqa: ARG001
 
 def _uniform(log: Sequence[Row], setting: Setting) -> str:
     sharp = math.log(setting.batch)
-    if len(log) < 2 or "plan_entropy" not in log[-1] or sharp == 0:
+    if len(log) < 3 or "plan_entropy" not in log[-1] or sharp == 0:
         return ""
     blur = (log[-1]["plan_entropy"] - sharp) / sharp
     if blur < 0.95:
