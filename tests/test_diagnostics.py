@@ -76,7 +76,7 @@ def test_a_run_of_another_loss_without_a_plan_raises_nothing():
     ("name", "log", "remedies"),
     [
         ("gap", [row(modality_gap=1.0)] * 6, ["optim.lr", "ground.name", "captions"]),
-        ("uniform", [row(), row(), row(plan_entropy=1.97 * SHARP)], ["epsilon is too large", "lower it"]),
+        ("uniform", [row(), row(), row(plan_entropy=1.97 * SHARP)], ["epsilon", "lower it"]),
         ("converged", [row(converged=0.5)], ["epsilon is too small", "max_iterations", "50 %"]),
         ("exploding", [row(), row(), row(grad_norm=20.0)], ["optim.lr", "clip_norm", "20 times"]),
         ("mass", [*healthy_log(5), row(diagonal_mass=0.05)], ["loss.mass", "pairs.csv", "5.0 %"]),
