@@ -56,6 +56,7 @@ class PairEvidence:
         self.clean_share = 1.0
         sides = 1 if material.states is not None else 2
         self._seen = torch.zeros(sides, len(material.sounds), dim)
+        self._near: tuple[list[list[int]], Ints] | None = None
         self._drawn = torch.full((len(material.sounds),), -1)
 
     def record(self, clips: Tensor, captions: Tensor, audio: Tensor, text: Tensor) -> None:
@@ -114,8 +115,11 @@ class PairEvidence:
     def _rivals(self, rows: list[list[int]]) -> Ints:
         """For each item that is judged, those whose captions mean nearly the same."""
         groups = rows if self.by_clip else [[row] for group in rows for row in group]
-        captions = self.material.captions
-        return nearest(meanings([[captions[row] for row in group] for group in groups]))
+        if self._near is None or self._near[0] != groups:  # alike in every epoch, mostly
+            captions = self.material.captions
+            found = nearest(meanings([[captions[row] for row in group] for group in groups]))
+            self._near = groups, found
+        return self._near[1]
 
     def _judged(self, clips: Sequence[int], rows: list[list[int]]) -> list[list[int]]:
         """The captions that each p-value speaks of."""
