@@ -182,15 +182,17 @@ def naive_weighted_triplet(scores, clips, margin):
     return total / size
 
 
-def naive_nt_xent(scores, clips, temperature):
+def naive_nt_xent(scores, clips, temperature, entropy=0.0):
     """NT-Xent loss by loops, captions of the same clip left out of the sums."""
     size = len(scores)
     total = 0.0
     for i in range(size):
         kept = [j for j in range(size) if j == i or clips[j] != clips[i]]
-        right = math.exp(scores[i][i] / temperature)
-        total -= math.log(right / sum(math.exp(scores[i][j] / temperature) for j in kept))
-        total -= math.log(right / sum(math.exp(scores[j][i] / temperature) for j in kept))
+        for side in ({j: scores[i][j] for j in kept}, {j: scores[j][i] for j in kept}):
+            whole = sum(math.exp(score / temperature) for score in side.values())
+            softmax = {j: math.exp(score / temperature) / whole for j, score in side.items()}
+            total -= math.log(softmax[i])
+            total += entropy * sum(p * math.log(p) for p in softmax.values())
     return total / (2 * size)
 
 

@@ -56,6 +56,7 @@ trees = section(
     ),
     model=section(dim=count(), hidden=count(0), dropout=between(0, 1, open_high=True)),
     ground=section(name=st.sampled_from(["identity", "diagonal", "full"]))
+    | st.builds(lambda rest: {"name": "full", **rest}, section(project=st.booleans()))
     | st.builds(lambda rank: {"name": "low-rank", **rank}, section(rank=count())),
     loss=section(
         name=st.just("matching"),
@@ -81,7 +82,10 @@ trees = section(
         section(margin=positive, negatives=st.sampled_from(["sum", "hardest"])),
     )
     | st.builds(lambda rest: {"name": "weighted-triplet", **rest}, section(margin=positive))
-    | st.builds(lambda rest: {"name": "ntxent", **rest}, section(temperature=positive)),
+    | st.builds(
+        lambda rest: {"name": "ntxent", **rest},
+        section(temperature=positive, entropy=between(0, 1e300)),
+    ),
     optim=section(
         lr=positive,
         encoder_lr=st.none() | positive,
@@ -174,7 +178,7 @@ def sections(model: type[BaseModel]):
 
 def test_every_section_and_every_field_says_what_it_is():
     kinds = list(sections(Config))
-    assert len(kinds) == 13
+    assert len(kinds) == 14
     for kind in kinds:
         assert kind.__doc__
         for name, field in kind.model_fields.items():
@@ -259,7 +263,7 @@ def test_none_takes_back_what_the_file_says(tmp_path):
 
 def test_the_kind_of_loss_and_ground_metric_brings_its_own_fields():
     config = load_config(overrides=["loss.name=ntxent", "loss.temperature=0.1"])
-    assert config.loss.model_dump() == {"name": "ntxent", "temperature": 0.1}
+    assert config.loss.model_dump() == {"name": "ntxent", "temperature": 0.1, "entropy": 0.0}
     config = load_config(overrides=["loss.margin=0.3", "loss.name=triplet"])
     assert config.loss.model_dump() == {"name": "triplet", "margin": 0.3, "negatives": "sum"}
     config = load_config(overrides=["ground.name=low-rank", "ground.rank=3"])
@@ -427,3 +431,16 @@ def test_a_file_that_is_not_toml_is_named(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"run\.toml: is not valid TOML: ."):
         load_config(path)
+
+
+def test_the_least_weight_of_a_pair_does_nothing_without_pairs():
+    assert refused("data.min_weight=0.7")[0].endswith("min_weight does nothing without pairs")
+    assert load_config(overrides=["data.pairs=x.csv", "data.min_weight=0.7"]).data.pairs == "x.csv"
+
+
+def test_only_a_full_metric_can_be_left_unprojected():
+    assert load_config(overrides=["ground.project=false"]).ground.model_dump() == {
+        "name": "full",
+        "project": False,
+    }
+    assert "unknown key" in refused("ground.name=diagonal", "ground.project=false")[0]

@@ -136,6 +136,7 @@ LOSSES = {
     "triplet hardest": lambda: TripletLoss(0.3, "hardest"),
     "weighted triplet": lambda: WeightedTripletLoss(0.3),
     "NT-Xent": lambda: NTXentLoss(0.2),
+    "NT-Xent, entropy": lambda: NTXentLoss(0.2, entropy=0.4),
 }
 
 

@@ -140,6 +140,16 @@ def test_projection_leaves_a_positive_definite_matrix_but_for_its_symmetric_part
     torch.testing.assert_close(metric.weight.detach(), matrix)
 
 
+def test_a_metric_that_is_not_to_be_projected_may_become_indefinite():
+    metric = Mahalanobis(2, project=False)
+    metric.matrix = torch.tensor([[1.0, 0.0], [0.0, -4.0]])
+    metric.project_()
+    assert torch.equal(metric.matrix, torch.tensor([[1.0, 0.0], [0.0, -4.0]]))
+    assert metric(torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2)).item() == 0  # -4 counts as 0
+    nearest = torch.tensor([[1.0, 0.0], [0.0, 0.0]])  # of the positive semi-definite matrices
+    assert torch.allclose(metric.whiten(torch.eye(2)), nearest)
+
+
 def test_projecting_twice_is_projecting_once():
     for name in NAMES:
         metric = trained(name, 8)

@@ -38,6 +38,7 @@ KINDS = {
 }
 BASELINES = [
     NTXentLoss(),
+    NTXentLoss(entropy=0.3),
     TripletLoss(),
     TripletLoss(negatives="hardest"),
     WeightedTripletLoss(),
@@ -472,6 +473,7 @@ def test_baselines_equal_the_naive_loops(clips, name):
     ids = clips or list(range(7))
     expected = {
         NTXentLoss(0.2): naive_nt_xent(scores, ids, 0.2),
+        NTXentLoss(0.2, entropy=0.1): naive_nt_xent(scores, ids, 0.2, entropy=0.1),
         TripletLoss(0.3): naive_triplet(scores, ids, 0.3, sum),
         TripletLoss(0.3, "hardest"): naive_triplet(scores, ids, 0.3, max),
         WeightedTripletLoss(0.3): naive_weighted_triplet(scores, ids, 0.3),
@@ -733,7 +735,7 @@ def test_losses_can_be_copied_pickled_and_printed():
         for other in (copy.deepcopy(loss_fn), pickle.loads(pickle.dumps(loss_fn))):  # noqa: S301
             assert other(audio, text, Identity(5)).item() == pytest.approx(expected, rel=1e-6)
     assert "epsilon=0.02, mass=0.9, target='full', scale='max'" in repr(MatchingLoss(0.02, 0.9))
-    assert repr(NTXentLoss()) == "NTXentLoss(temperature=0.07, gather=False)"
+    assert repr(NTXentLoss()) == "NTXentLoss(temperature=0.07, entropy=0.0, gather=False)"
     assert repr(TripletLoss()) == "TripletLoss(margin=0.2, negatives='sum', gather=False)"
     assert repr(WeightedTripletLoss()) == "WeightedTripletLoss(margin=0.2, gather=False)"
 
@@ -826,6 +828,7 @@ def test_a_broken_metric_is_named_as_the_cause(loss_fn):
         (lambda: WeightedTripletLoss(math.inf), "margin is inf; expected a finite number >= 0"),
         (lambda: TripletLoss(negatives="all"), "negatives is 'all'; expected one of sum, hardest"),
         (lambda: NTXentLoss(temperature=0.0), "temperature is 0.0; expected a finite number > 0"),
+        (lambda: NTXentLoss(entropy=-1.0), "entropy is -1.0; expected a finite number >= 0"),
     ],
 )
 def test_bad_options_are_refused_at_once(make, message):

@@ -42,6 +42,18 @@ class DataConfig(_Section):
     """Share of the training clips whose captions are exchanged for another clip's."""
     noise_kind: Literal["clip", "caption", "similar"] = "clip"
     """clip: all captions of any other clip; similar: of one alike; caption: each on its own."""
+    clips: Annotated[int, Field(ge=2)] | None = None
+    """Train on so many of the training clips, the first of a random order; none: on all."""
+    pairs: str = ""
+    """pairs.csv of an earlier run: train only on the captions that it holds for right."""
+    min_weight: Share = 0.5
+    """Weight in pairs.csv from which on a caption is kept."""
+
+    @model_validator(mode="after")
+    def _every_field_counts(self) -> Self:
+        if self.min_weight != 0.5 and not self.pairs:
+            raise ValueError("min_weight does nothing without pairs")
+        return self
 
 
 class AudioConfig(_Section):
@@ -84,8 +96,17 @@ class ModelConfig(_Section):
 class GroundConfig(_Section):
     """The ground metric d_M."""
 
-    name: Literal["identity", "diagonal", "full"] = "full"
-    """Euclidean, one weight per dimension, or a full positive semi-definite matrix."""
+    name: Literal["identity", "diagonal"]
+    """Euclidean, or one weight per dimension."""
+
+
+class FullConfig(_Section):
+    """The ground metric d_M."""
+
+    name: Literal["full"] = "full"
+    """A full symmetric matrix M."""
+    project: Annotated[bool, Field(strict=False)] = True
+    """Keep M positive semi-definite after every step, as the paper does; false: leave it be."""
 
 
 class LowRankConfig(_Section):
@@ -161,6 +182,8 @@ class NTXentConfig(_Section):
     """Cross-entropy of each pair among its negatives, in both directions."""
     temperature: Positive = 0.07
     """Softmax temperature."""
+    entropy: NonNegative = 0.0
+    """Weight of the softmaxes' entropy, which is subtracted from the loss."""
 
 
 class OptimConfig(_Section):
@@ -221,7 +244,9 @@ class Config(_Section):
     audio: AudioConfig = AudioConfig()
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
-    ground: Annotated[GroundConfig | LowRankConfig, Field(discriminator="name")] = GroundConfig()
+    ground: Annotated[GroundConfig | FullConfig | LowRankConfig, Field(discriminator="name")] = (
+        FullConfig()
+    )
     loss: Annotated[
         MatchingConfig | TripletConfig | WeightedTripletConfig | NTXentConfig,
         Field(discriminator="name"),

@@ -18,8 +18,7 @@ from otomatch.embed import meanings
 from otomatch.material import Material
 from otomatch.mismatch import Ints, nearest, pair_weights, rank_p_values
 from otomatch.model import AudioTextModel
-
-FILE = "pairs.csv"
+from otomatch.pair_table import COLUMNS, FILE
 
 
 class PairEvidence:
@@ -149,7 +148,7 @@ class PairEvidence:
         """The training pairs with their p-values and weights, as CSV."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["clip", "caption", "p_value", "weight"])
+        writer.writerow(COLUMNS)
         for clip in self.material.train_clips:
             for row in self.material.train_captions[clip]:
                 numbers = (self.p_values[row].item(), self.weights[row].item())

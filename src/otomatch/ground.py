@@ -221,6 +221,8 @@ class Mahalanobis(GroundMetric):
 
     Args:
         dim: width D of the embeddings.
+        project: whether `project_` projects. If not, M may become indefinite, and `whiten` is that
+            of its nearest positive semi-definite matrix.
 
     Attributes:
         weight: parameter (D, D), whose symmetric part is M.
@@ -229,9 +231,10 @@ class Mahalanobis(GroundMetric):
         InvalidInputError: dim is below 1.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, project: bool = True) -> None:
         super().__init__()
         self.dim = _checked("dim", dim)
+        self.project = project
         self.weight = nn.Parameter(torch.eye(dim))
         self._root: tuple[Tensor, Tensor] | None = None
 
@@ -257,6 +260,8 @@ class Mahalanobis(GroundMetric):
     @torch.no_grad()
     def project_(self) -> None:
         """Project on the positive semi-definite cone: symmetrise, clamp eigenvalues at 0."""
+        if not self.project:
+            return
         matrix = self.matrix
         # A matrix with a Cholesky factor is its own projection, at a tenth of the cost.
         if int(torch.linalg.cholesky_ex(matrix).info.item()) != 0:

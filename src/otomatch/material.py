@@ -1,7 +1,9 @@
 """What a run trains and validates on: clips, features on disk, captions, encoded text."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from otomatch.embed import ClipRows, clip_features, clip_states, meanings, text_
 from otomatch.errors import DatasetError
 from otomatch.model import AudioTextModel
 from otomatch.noise import corrupt
+from otomatch.pair_table import FILE, keep_right
 from otomatch.types import Clip, Skipped
 
 
@@ -118,6 +121,8 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     trainable = model.text_encoder.trainable
     states = None if trainable else text_states(model.text_encoder, captions, progress=progress)
     noisy_rows, noise = _exchange(config, captions, caption_rows, train_clips, clips, progress)
+    if config.data.pairs:
+        noisy_rows, train_clips = _keep_right(config, captions, noisy_rows, train_clips, clips)
     return Material(
         dataset.name,
         [clip.id for clip in clips],
@@ -156,6 +161,9 @@ def _parts(
         fingerprint += apart.fingerprint
     if not val and len(train) > 1:
         train, val = _hold_out(train, config.data.val_share, config.run.seed)
+    train = _some(train, config)
+    if config.data.pairs:
+        fingerprint += _content_hash(Path(config.data.pairs))
     if "test" in dataset.splits:
         return tuple(train), tuple(val), dataset.select("test"), skipped, fingerprint
     held_out = replace(
@@ -169,6 +177,57 @@ def _hold_out(clips: list[Clip], share: float, seed: int) -> tuple[list[Clip], l
     held = set(order[: max(1, round(share * len(clips)))].tolist())
     train = [clip for row, clip in enumerate(clips) if row not in held]
     return train, [clips[row] for row in sorted(held)]
+
+
+def _some(clips: list[Clip], config: Config) -> list[Clip]:
+    """The first `data.clips` of a random order, so that fewer are always among more."""
+    wanted = config.data.clips
+    if wanted is None:
+        return clips
+    if wanted > len(clips):
+        raise DatasetError(
+            f"{config.data.path}: data.clips asks for {wanted} training clips, but there are "
+            f"{len(clips)}; ask for fewer, or leave it out"
+        )
+    order = np.random.default_rng([config.run.seed, 6]).permutation(len(clips))
+    return [clips[row] for row in sorted(order[:wanted].tolist())]
+
+
+def _content_hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DatasetError(
+            f"data.pairs: {path} cannot be read ({error.strerror}); give the {FILE} of a run with "
+            "loss.mass = 'auto'"
+        ) from error
+
+
+def _keep_right(
+    config: Config,
+    captions: list[str],
+    caption_rows: list[list[int]],
+    train_clips: list[int],
+    clips: tuple[Clip, ...],
+) -> tuple[list[list[int]], list[int]]:
+    """Leave out the captions that an earlier run held for wrong, and clips that have no other."""
+    data = config.data
+    pairs = [
+        (clips[clip].id, [(row, captions[row]) for row in caption_rows[clip]])
+        for clip in train_clips
+    ]
+    rows = list(caption_rows)
+    for clip, kept in zip(
+        train_clips, keep_right(pairs, Path(data.pairs), data.min_weight), strict=True
+    ):
+        rows[clip] = kept
+    left = [clip for clip in train_clips if rows[clip]]
+    if len(left) < 2:
+        raise DatasetError(
+            f"{data.pairs}: holds {len(left)} of {len(train_clips)} training clips for right with "
+            f"a weight of {data.min_weight} or more, expected at least 2; lower data.min_weight"
+        )
+    return rows, left
 
 
 def _exchange(
