@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 _WRITES = os.O_WRONLY | os.O_RDWR
-_context = multiprocessing.get_context("forkserver")
+context = multiprocessing.get_context("forkserver")
 _models = ("bert.modeling_bert", "clap.modeling_clap", "clap.feature_extraction_clap")
-_context.set_forkserver_preload(
+context.set_forkserver_preload(
     ["otomatch.train", *(f"transformers.models.{name}" for name in _models)]
 )
 
@@ -27,7 +27,7 @@ def start(config: Path, run: Path, die_at: int | None = None, events: Path | Non
     Events are optimiser steps and everything that Python changes in the run's folder. An
     uninterrupted process writes the names of its events to ``events``.
     """
-    process = _context.Process(target=_train, args=(config, run, die_at, events))
+    process = context.Process(target=_train, args=(config, run, die_at, events))
     process.start()
     return process
 
