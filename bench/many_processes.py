@@ -9,19 +9,18 @@ wall-clock, one thread per process: with fewer free cores than processes they ca
 """
 
 import multiprocessing
-import os
 import sys
 import tempfile
 import time
 
 import torch
 import torch.distributed as dist
-from loss_memory import growth
-from transport import pairs
 
 from otomatch.contrastive import NTXentLoss, TripletLoss
 from otomatch.ground import Mahalanobis
+from otomatch.loss_cost import unit_pairs
 from otomatch.losses import MatchingLoss
+from otomatch.resources import give_back_freed_memory, memory_growth
 
 LOSSES = {
     "matching, balanced": MatchingLoss(0.05, gather=True),
@@ -34,12 +33,13 @@ PROCESSES = (1, 2, 4)
 
 
 def measure(rank, world, store, name, batch, dim, results):
+    give_back_freed_memory()  # or freed matrices below 32 MB still count
     torch.set_num_threads(1)
     place = {"init_method": f"file://{store}", "rank": rank, "world_size": world}
     dist.init_process_group("gloo", **place)
 
     def step(batch, dim):
-        own = [x.chunk(world)[rank].clone().requires_grad_() for x in pairs(batch, dim, 1.0)]
+        own = [x.chunk(world)[rank].clone().requires_grad_() for x in unit_pairs(batch, dim, 1.0)]
         metric = Mahalanobis(dim)
         return lambda: LOSSES[name](*own, metric).backward()
 
@@ -47,7 +47,7 @@ def measure(rank, world, store, name, batch, dim, results):
     run = step(batch, dim)
     dist.barrier()
     start = time.perf_counter()
-    rise = growth(run)
+    rise = memory_growth(run)
     seconds = time.perf_counter() - start
     iterations = getattr(LOSSES[name], "last", None) and LOSSES[name].last.iterations
     results.put((rise, seconds, iterations or 0))
@@ -71,7 +71,6 @@ def figures(world, name, batch, dim):
 
 def main():
     batch, dim = (int(x) for x in sys.argv[1:] or (4096, 256))
-    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)  # or freed matrices below 32 MB still count
     print(f"batch {batch}, dim {dim}, full metric, float32, gloo on the CPU")
     print(f"{'':24}{'processes':>10}{'MB each':>10}{'share':>7}{'seconds':>9}{'iterations':>12}")
     for name in LOSSES:

@@ -16,6 +16,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from otomatch.resources import resident_megabytes
 from otomatch.retrieval import evaluate_embeddings
 
 Figures = tuple[float, float]
@@ -62,23 +63,18 @@ METHODS: dict[str, Callable[..., Figures]] = {
 }
 
 
-def kilobytes(field: str) -> int:
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith(field))
-
-
 def measure(method: str, clips: int, captions: int, dim: int, repeat: int) -> None:
     """Print seconds, growth and peak in MB, and the figures, on one line."""
     run = METHODS[method]
     run(*embeddings(10, 50, 4))
     data = embeddings(clips, captions, dim)
-    before, seconds = kilobytes("VmRSS"), []
+    before, seconds = resident_megabytes("VmRSS"), []
     for _ in range(repeat):
         start = time.perf_counter()
         recall, precision = run(*data)
         seconds.append(time.perf_counter() - start)
-    peak = kilobytes("VmHWM")
-    print(median(seconds), (peak - before) / 1024, peak / 1024, recall, precision)
+    peak = resident_megabytes("VmHWM")
+    print(median(seconds), peak - before, peak, recall, precision)
 
 
 def main() -> None:

@@ -10,33 +10,16 @@ epsilon 0.05, dimension 256, Mahalanobis metric, forward and backward.
 """
 
 import sys
-import time
 import warnings
 
 import ot
 import torch
 
 from otomatch.ground import Identity, Mahalanobis
+from otomatch.loss_cost import unit_pairs
 from otomatch.losses import MatchingLoss
+from otomatch.resources import median_seconds
 from otomatch.transport import partial_sinkhorn, sinkhorn
-
-
-def pairs(size, dim, noise):
-    random = torch.Generator().manual_seed(0)
-    audio = torch.randn(size, dim, generator=random)
-    text = audio + noise * torch.randn(size, dim, generator=random)
-    return [torch.nn.functional.normalize(x, dim=1) for x in (audio, text)]
-
-
-def milliseconds(function, budget=1.0):
-    """Median time of one call, in ms, over at most `budget` seconds (at least 3 calls)."""
-    function()
-    times, start = [], time.perf_counter()
-    while len(times) < 3 or (time.perf_counter() - start < budget and len(times) < 50):
-        before = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - before)
-    return 1000 * sorted(times)[len(times) // 2]
 
 
 def pot_plan(cost, epsilon, mass):
@@ -56,14 +39,14 @@ def plan_rows():
     for size in (128, 256, 1024):
         for noise in (1.0, 0.5):
             for epsilon, mass in ((0.05, None), (0.03, None), (0.05, 0.95)):
-                audio, text = pairs(size, 64, noise)
+                audio, text = unit_pairs(size, 64, noise)
                 cost = Identity()(audio, text)
                 cost = (cost / cost.max()).double()
                 solve = sinkhorn if mass is None else partial_sinkhorn
                 fixed = (cost, epsilon) if mass is None else (cost, epsilon, mass)
                 plan = solve(*fixed, max_iterations=20000)
-                ours = milliseconds(lambda solve=solve, fixed=fixed: solve(*fixed))
-                theirs = milliseconds(lambda c=cost, e=epsilon, m=mass: pot_plan(c, e, m))
+                ours = 1000 * median_seconds(lambda solve=solve, fixed=fixed: solve(*fixed))
+                theirs = 1000 * median_seconds(lambda c=cost, e=epsilon, m=mass: pot_plan(c, e, m))
                 print(
                     f"{size:5} {noise:5} {epsilon:5} {mass or 1:5} {plan.iterations:5} "
                     f"{ours:8.2f} {theirs:8.2f} {theirs / ours:5.1f}"
@@ -85,8 +68,8 @@ def gradient_rows():
                 times = []
                 for gradient in ("implicit", "unrolled"):
                     loss_fn = MatchingLoss(0.05, mass, gradient=gradient, tolerance=1e-6)
-                    run = step(loss_fn, *pairs(size, 256, noise), Mahalanobis(256))
-                    times.append(milliseconds(run))
+                    run = step(loss_fn, *unit_pairs(size, 256, noise), Mahalanobis(256))
+                    times.append(1000 * median_seconds(run))
                 print(
                     f"{size:5} {noise:5} {mass:5} {times[0]:12.2f} {times[1]:12.2f} "
                     f"{times[1] / times[0]:5.1f}"

@@ -1,5 +1,6 @@
 """Naive versions of what otomatch computes, kept to check it against. Slow on purpose."""
 
+import functools
 import math
 
 import numpy as np
@@ -156,6 +157,36 @@ def naive_kl(target, plan):
         for t, p in zip(target_row, plan_row, strict=True):
             total += t * math.log(t / p) if t > 0 else 0.0
     return total
+
+
+def naive_plan_approximation(cost, epsilon, partitions):
+    """KL of the whole plan on a batch to the batch's own; of the blocks' mean to the whole plan.
+
+    The third is the share of the whole plan's mass in the batches' rows that lies in columns
+    outside the batch. Partitions are lists of lists of rows.
+    """
+
+    @functools.cache  # the same batch comes up in many partitions
+    def solve(rows):
+        part = [[cost[i][j] for j in rows] for i in rows]
+        weights = [1 / len(rows)] * len(rows)
+        return naive_sinkhorn(part, epsilon, weights, weights)
+
+    size = range(len(cost))
+    full = solve(tuple(size))
+    mean = [[0.0 for _ in size] for _ in size]
+    seen, inside, every = [], 0.0, 0.0
+    for batches in partitions:
+        for rows in batches:
+            own, restricted = solve(tuple(rows)), [[full[i][j] for j in rows] for i in rows]
+            mass = sum(map(sum, restricted))
+            inside += mass
+            every += sum(sum(full[i]) for i in rows)
+            seen.append(naive_kl([[p / mass for p in row] for row in restricted], own))
+            for i, own_row in zip(rows, own, strict=True):
+                for j, p in zip(rows, own_row, strict=True):
+                    mean[i][j] += p / len(batches) / len(partitions)
+    return sum(seen) / len(seen), naive_kl(mean, full), 1 - inside / every
 
 
 def naive_triplet(scores, clips, margin, reduce):

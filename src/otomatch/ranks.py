@@ -77,7 +77,7 @@ def rank_embeddings(audio: Array, text: Array, text_clip: TextClip, block: int =
             f"audio has {audio.shape[1]} dimensions and text {text.shape[1]}; expected the same"
         )
     text = text.to(audio.device)
-    pairs = _pairs(text_clip, len(audio), len(text))
+    pairs = relevant_pairs(text_clip, len(audio), len(text))
     x2, y2 = _squared_norms("audio", audio, block), _squared_norms("text", text, block)
     limit = _limits(audio, text, pairs, float(x2.max().sqrt() + y2.max().sqrt()), block)
 
@@ -109,7 +109,7 @@ def rank_scores(
     if not 0 <= tolerance < float("inf"):
         raise InvalidInputError(f"tolerance is {tolerance}; expected 0 or more, and finite")
     scores = as_matrix("scores", scores)
-    pairs = _pairs(text_clip, *scores.shape)
+    pairs = relevant_pairs(text_clip, *scores.shape)
     for rows in blocks(len(scores), block):
         if scores[rows].isnan().any():
             raise InvalidInputError("scores contain NaN; expected numbers, higher for better")
@@ -191,8 +191,13 @@ def place_in_group(groups: Ints) -> Ints:
     return np.arange(len(groups)) - np.searchsorted(groups, groups)
 
 
-def _pairs(text_clip: TextClip, clips: int, captions: int) -> tuple[Ints, Ints]:
-    """The relevant (clip, caption) pairs, sorted by caption, as two (P,) arrays."""
+def relevant_pairs(text_clip: TextClip, clips: int, captions: int) -> tuple[Ints, Ints]:
+    """The relevant (clip, caption) pairs, sorted by caption, as two (P,) arrays.
+
+    Raises:
+        InvalidInputError: for a ``text_clip`` of another length than ``captions``, with a clip out
+            of range, or without any pair.
+    """
     value = text_clip.detach().cpu().numpy() if isinstance(text_clip, Tensor) else text_clip
     if np.ndim(value) == 0 if isinstance(value, np.ndarray) else not isinstance(value, Sequence):
         raise InvalidInputError(f"text_clip is a {type(text_clip).__name__}; expected a row each")
