@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from otomatch import __version__, cli_library
+from otomatch import __version__, cli_library, cli_study
 from otomatch.cli_data import app as data_app
 from otomatch.errors import ConfigError, OtomatchError
 from otomatch.terminal import (
@@ -209,6 +209,8 @@ def train(
     # A run must be resumable from any folder.
     places = {"path": settings.data.path, "val": settings.data.val}
     resolved = [_path(field, place) for field, place in places.items() if place]
+    if settings.data.pairs:
+        resolved.append(f"data.pairs={json.dumps(str(Path(settings.data.pairs).resolve()))}")
     settings = load_config(config, overrides + resolved)
     if show_config:
         typer.echo(dump_toml(settings))
@@ -334,6 +336,7 @@ def zeroshot(
 
 app.command()(cli_library.index)
 app.command()(cli_library.search)
+app.command()(cli_study.study)
 
 
 @app.command()

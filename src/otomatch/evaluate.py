@@ -92,6 +92,46 @@ def evaluate(
     """
     if not isinstance(dataset, CaptionDataset):
         dataset = open_dataset(dataset)
+    pairs = embed_pairs(model, dataset, progress)
+    report = score_embeddings(model, pairs.audio, pairs.text, pairs.text_clip, ks, map_ks)
+    plan = _score_transductively(model, pairs, ks, map_ks, epsilon)
+    return Evaluation(
+        **{**vars(report), "transductive": plan},
+        dataset=dataset.name,
+        skipped=dataset.skipped + pairs.skipped,
+    )
+
+
+@dataclass(frozen=True)
+class EmbeddedPairs:
+    """Embeddings of the clips that could be read and have captions, and of their captions.
+
+    Attributes:
+        audio: unit vectors, float32 (n, D).
+        text: unit vectors, float32 (m, D).
+        text_clip: (m,) row of ``audio`` that each caption describes.
+        skipped: the clips that could not be read, and why.
+    """
+
+    audio: Tensor
+    text: Tensor
+    text_clip: list[int]
+    skipped: tuple[Skipped, ...]
+
+
+def embed_pairs(
+    model: AudioTextModel, dataset: CaptionDataset, progress: bool = False
+) -> EmbeddedPairs:
+    """Embed all clips of a data set and their captions; several processes share the work.
+
+    Args:
+        model: any model.
+        dataset: clips with captions; a clip that cannot be read is left out with its captions.
+        progress: show progress bars.
+
+    Raises:
+        DatasetError: no clip has a caption, or none could be read.
+    """
     embedded = embed_sounds(model, dataset.clips, progress)
     row_of = {clip: row for row, clip in enumerate(embedded.rows)}
     pairs = [
@@ -107,13 +147,7 @@ def evaluate(
         )
     captions, text_clip = map(list, zip(*pairs, strict=True))
     text = embed_captions(model, captions, progress)
-    report = score_embeddings(model, embedded.vectors, text, text_clip, ks, map_ks)
-    plan = _score_transductively(model, embedded.vectors, text, text_clip, ks, map_ks, epsilon)
-    return Evaluation(
-        **{**vars(report), "transductive": plan},
-        dataset=dataset.name,
-        skipped=dataset.skipped + embedded.skipped,
-    )
+    return EmbeddedPairs(embedded.vectors, text, text_clip, embedded.skipped)
 
 
 def score_embeddings(
@@ -142,15 +176,13 @@ def score_embeddings(
 
 def _score_transductively(
     model: AudioTextModel,
-    audio: Tensor,
-    text: Tensor,
-    text_clip: Sequence[int],
+    pairs: EmbeddedPairs,
     ks: Sequence[int],
     map_ks: Sequence[int],
     epsilon: float,
 ) -> RetrievalReport:
-    scores = plan_scores(model, audio, text, epsilon)
-    return evaluate_scores(scores, text_clip, ks, map_ks, PLAN_TOLERANCE)
+    scores = plan_scores(model, pairs.audio, pairs.text, epsilon)
+    return evaluate_scores(scores, pairs.text_clip, ks, map_ks, PLAN_TOLERANCE)
 
 
 def plan_scores(model: AudioTextModel, audio: Tensor, text: Tensor, epsilon: float) -> Tensor:

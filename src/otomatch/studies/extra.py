@@ -1,0 +1,96 @@
+"""What the study of the batch measures beside its grid: plans of batches, and the loss's own cost.
+
+Tables are kept as JSON in the study's folder and are measured once.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from otomatch.config import Config, MatchingConfig
+from otomatch.datasets import CaptionDataset, open_dataset
+from otomatch.evaluate import embed_pairs
+from otomatch.loss_cost import loss_cost
+from otomatch.minibatch import plan_approximation
+from otomatch.model import AudioTextModel
+from otomatch.studies.cells import RUN, Cell, write
+
+FILE = "extra.json"
+PAIRS, PARTITIONS = 1024, 20
+BATCHES = (16, 32, 64, 128, 256, 512, 1024)
+COST_BATCHES = (*BATCHES, 2048)
+LOSSES = ("matching", "ntxent", "triplet")
+
+Table = list[dict[str, Any]]
+
+
+def read_extra(folder: Path) -> dict[str, Table]:
+    """The tables in a study's folder; none where nothing was measured."""
+    path = folder / FILE
+    if not path.is_file():
+        return {}
+    found: dict[str, Table] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def measure_extra(folder: Path, cells: Sequence[Cell], console: Console) -> None:
+    """Measure what is not there yet, on the first trained m-LTM of the grid.
+
+    Args:
+        folder: of the study.
+        cells: of its grid.
+        console: shows what is going on.
+    """
+    tables = read_extra(folder)
+    if "loss_cost" not in tables:
+        console.print("Measuring time and memory of the losses ...")
+        tables["loss_cost"] = _loss_costs()
+        write(folder / FILE, json.dumps(tables, indent=1))
+    trained = [c for c in cells if c.done and isinstance(c.config.loss, MatchingConfig)]
+    if trained and "plan_approximation" not in tables:
+        console.print("Comparing plans of batches with the plan of all pairs ...")
+        middle = min(trained, key=lambda c: (abs(c.config.optim.batch - 128), c.seed))
+        tables["plan_approximation"] = plan_table(middle.folder / RUN / "model", middle.config)
+        write(folder / FILE, json.dumps(tables, indent=1))
+
+
+def plan_table(folder: Path, config: Config) -> Table:
+    """How well plans of batches approximate the plan of many training pairs.
+
+    Args:
+        folder: of a trained model.
+        config: of its run, which says on what data.
+    """
+    cost = _training_cost(AudioTextModel.from_pretrained(folder), open_dataset(config.data.path))
+    epsilon = config.loss.epsilon if isinstance(config.loss, MatchingConfig) else 0.05
+    rows: Table = []
+    for scale in ("full", "batch"):
+        for batch in (size for size in BATCHES if size <= len(cost)):
+            found = plan_approximation(cost, epsilon, batch, PARTITIONS, scale=scale)
+            rows.append({"pairs": len(cost), "batch": batch, "scale": scale, **asdict(found)})
+    return rows
+
+
+def _training_cost(model: AudioTextModel, dataset: CaptionDataset) -> Tensor:
+    """Cost between clips that the model was trained on and one caption each, largest 1."""
+    clips = [clip for clip in dataset.clips if clip.captions and clip.split in (None, "train")]
+    order = np.random.default_rng(0).permutation(len(clips))[:PAIRS]
+    chosen = tuple(replace(clips[row], captions=clips[row].captions[:1]) for row in order)
+    pairs = embed_pairs(model, replace(dataset, clips=chosen))
+    cost = model.distance(pairs.audio, pairs.text[torch.tensor(pairs.text_clip).argsort()])
+    return cost / cost.max()
+
+
+def _loss_costs() -> Table:
+    rows: Table = []
+    for name in LOSSES:
+        for batch in COST_BATCHES:
+            rows.append({"loss": name, "batch": batch, **asdict(loss_cost(name, batch, dim=256))})
+    return rows
