@@ -59,42 +59,46 @@ def test_the_interval_covers_where_a_single_seed_has_no_effect_of_its_own():
     assert 0.91 <= covered(rng, seeds=1, of_seed=0, clips=120) <= 0.985
 
 
-def test_where_seeds_decide_three_cover_only_three_quarters_as_the_page_admits():
+@pytest.mark.parametrize("seeds", [2, 3, 5, 25])
+def test_the_interval_covers_the_truth_where_seeds_decide_however_few_they_are(seeds):
+    rng = np.random.default_rng(seeds)
+    share = covered(rng, 300, seeds=seeds, of_seed=20.0, of_clip=0.0, noise=0.0)
+    assert share == pytest.approx(0.95, abs=0.04)
+
+
+@pytest.mark.parametrize("seeds", [2, 4])
+def test_the_interval_covers_where_both_seeds_and_clips_matter(seeds):
+    rng = np.random.default_rng(seeds)
+    assert covered(rng, 300, seeds=seeds, of_seed=3.0, clips=40) >= 0.92
+
+
+def test_where_seeds_decide_the_interval_is_the_t_interval_of_their_means():
     rng = np.random.default_rng(0)
-    share = covered(rng, 400, of_seed=20.0, of_clip=0.0, noise=0.0)
-    assert share == pytest.approx(1 - 2**-2, abs=0.07)
-
-
-def test_many_seeds_cover_even_where_they_decide():
-    rng = np.random.default_rng(0)
-    assert covered(rng, 200, seeds=25, of_seed=20.0, of_clip=0.0, noise=0.0) >= 0.9
-
-
-def test_leaving_a_seed_out_makes_the_variance_right_for_few_seeds():
-    # Of S seeds with effects of variance v, the mean has variance v / S; S = 2 gives the two
-    # effects as the ends, whose mean squared distance from the mean is v / 2.
-    rng = np.random.default_rng(0)
-    found = [
-        difference(simulated(rng, seeds=2, of_seed=5.0, of_clip=0.0, noise=0.0)) for _ in range(400)
+    found = simulated(rng, seeds=4, of_seed=20.0, of_clip=0.0, noise=0.0)
+    by_seed = [
+        np.mean(
+            [o.values["t2a_r1"] * (1 if o.arm is A else -1) for o in found.outcomes if o.seed == s]
+        )
+        * 2
+        for s in range(4)
     ]
-    squares = [((d.high - d.low) / 2) ** 2 for d in found]
-    assert np.mean(squares) == pytest.approx(25 / 2, rel=0.2)
+    peer = scipy.stats.t.interval(0.95, 3, np.mean(by_seed), scipy.stats.sem(by_seed))
+    ours = difference(found)
+    assert (ours.low, ours.high) == pytest.approx(peer, abs=0.05 * (peer[1] - peer[0]))
 
 
 # --- other implementations -------------------------------------------------------------------
 
 
-def test_one_seed_and_test_set_agree_with_the_percentile_bootstrap_of_scipy():
+def test_one_seed_and_test_set_agree_with_the_standard_error_of_scipys_bootstrap():
     rng = np.random.default_rng(0)
     found = simulated(rng, seeds=1, tests=1, clips=80)
     apart = found.outcomes[0].per_clip["t2a_r1"] - found.outcomes[1].per_clip["t2a_r1"]
-    peer = scipy.stats.bootstrap(
-        (apart,), np.mean, method="percentile", n_resamples=20_000, rng=rng
-    ).confidence_interval
+    peer = scipy.stats.bootstrap((apart,), np.mean, n_resamples=20_000, rng=rng).standard_error
+    half = peer * scipy.stats.t.ppf(0.975, 79)
     ours = difference(found)
-    width = peer.high - peer.low
     assert ours.value == pytest.approx(apart.mean())
-    assert (ours.low, ours.high) == pytest.approx((peer.low, peer.high), abs=0.06 * width)
+    assert (ours.low, ours.high) == pytest.approx((ours.value - half, ours.value + half), rel=0.06)
 
 
 def test_crossed_resampling_agrees_with_a_loop_that_draws_seeds_and_clips():
@@ -106,10 +110,13 @@ def test_crossed_resampling_agrees_with_a_loop_that_draws_seeds_and_clips():
         seeds = rng.integers(4, size=3)
         clips = [rng.integers(30, size=30) for _ in range(2)]
         drawn.append(np.mean([apart[s, t, clips[t]].mean() for s in seeds for t in range(2)]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    variance, of_seeds = np.var(drawn), np.var(apart.mean(axis=(1, 2)), ddof=1) / 4
+    freedom = variance**2 / (of_seeds**2 / 3 + (variance - of_seeds) ** 2 / 58)
+    half = scipy.stats.t.ppf(0.975, freedom) * variance**0.5
     ours = difference(found)
-    assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.06 * (high - low))
     assert ours.value == pytest.approx(apart.mean())
+    assert ours.high - ours.value == pytest.approx(half, rel=0.06)
+    assert ours.value - ours.low == pytest.approx(half, rel=0.06)
 
 
 @settings(max_examples=30, deadline=None)

@@ -50,6 +50,7 @@ class TrainingResult:
         report: of the best model, on the data set's test split, or on the validation clips where
             it has none.
         epochs: epochs trained.
+        steps: updates of the weights in these.
         best_epoch: the epoch of the best model, from 1.
     """
 
@@ -57,6 +58,7 @@ class TrainingResult:
     model: Path
     report: RetrievalReport
     epochs: int
+    steps: int
     best_epoch: int
 
 
@@ -361,7 +363,9 @@ class _Trainer:
             card = model_card(self.run.name, report, dataset.name, dump_toml(self.config))
             (self.run / "model" / "README.md").write_text(card, encoding="utf-8")
         state = self.state
-        return TrainingResult(self.run, self.run / "model", report, state.epoch, state.best_epoch)
+        steps = state.epoch * math.ceil(len(self.loader) / self.config.optim.accumulate)
+        folder = self.run / "model"
+        return TrainingResult(self.run, folder, report, state.epoch, steps, state.best_epoch)
 
 
 def build_model(config: Config) -> AudioTextModel:

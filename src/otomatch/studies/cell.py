@@ -55,6 +55,7 @@ def _cost(config: Config, result: TrainingResult) -> dict[str, float]:
         "peak_mb": _peak_megabytes(),
         "best_epoch": float(result.best_epoch),
         "epochs": float(result.epochs),
+        "steps": float(result.steps),
     }
 
 

@@ -24,8 +24,8 @@ from otomatch.studies.cells import RUN, Cell, write
 
 FILE = "extra.json"
 PAIRS, PARTITIONS = 1024, 20
-BATCHES = (16, 32, 64, 128, 256, 512, 1024)
-COST_BATCHES = (*BATCHES, 2048)
+BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
+COST_BATCHES = (*BATCHES[1:], 2048)
 LOSSES = ("matching", "ntxent", "triplet")
 
 Table = list[dict[str, Any]]

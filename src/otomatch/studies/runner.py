@@ -253,5 +253,5 @@ def _of_log(log: Sequence[Mapping[str, float]]) -> dict[str, float]:
         "iterations": mean("sinkhorn_iterations"),
         "converged": mean("converged"),
         "clean_share": log[-1].get("clean_share", math.nan),
-        "loss": log[-1]["loss"],
+        "final_loss": log[-1]["loss"],
     }

@@ -8,8 +8,11 @@ draws would give a variance too small by (S - 1)/S, which for few seeds is much 
 Resampling inference with complex survey data, JASA 1988). Two arms are compared on the same seeds
 and clips, so that what is hard for both cancels.
 
-What this cannot mend: where the seeds decide, an interval reaches from the lowest of them to the
-highest, and that holds the truth with probability 1 - 2^(1 - S) only (75 % for three seeds).
+An interval is the estimate plus and minus the standard deviation of its resamples, times the
+quantile of a t distribution. Percentiles would not do: those of two seeds reach from the one to the
+other and hold the truth half of the time. The degrees of freedom are those of Satterthwaite (An
+approximate distribution of estimates of variance components, 1946): as few as S - 1 where the
+seeds decide, as many as there are clips where the clips do.
 """
 
 import math
@@ -172,11 +175,9 @@ def power_law(x: Sequence[float], y: Sequence[float]) -> Exponent:
     intercept = float(log_y.mean() - slope * log_x.mean())
     half = math.nan
     if n > 2:
-        from scipy.special import stdtrit
-
         residual = log_y - intercept - slope * log_x
         error = math.sqrt(float(residual @ residual) / (n - 2) / float(centred @ centred))
-        half = float(stdtrit(n - 2, (1 + LEVEL) / 2)) * error
+        half = _quantile(n - 2) * error
     return Exponent(slope, slope - half, slope + half, math.exp(intercept), n)
 
 
@@ -199,8 +200,8 @@ def _estimate(cells: Mapping[Cell, tuple[Outcome, ...]], metric: str, left_out: 
     known, missing = [s for s in values if s is not None], any(c is None for c in clips)
     strata = known if missing else [c for c in clips if c is not None]
     value = float(np.nanmean(np.concatenate([_minus(stratum) for stratum in known], axis=1)))
-    low, high = _bootstrap(strata, by_clip=not missing)
-    return Difference(value, low, high, len(seeds), len(tests), left_out)
+    half = _half_width(strata, by_clip=not missing)
+    return Difference(value, value - half, value + half, len(seeds), len(tests), left_out)
 
 
 def _stratum(
@@ -230,12 +231,33 @@ def _minus(stratum: Floats) -> Floats:
     return stratum[:, 0] - stratum[:, 1] if stratum.shape[1] == 2 else stratum[:, 0]
 
 
-def _bootstrap(strata: Sequence[Floats], by_clip: bool) -> tuple[float, float]:
-    """Ends of the percentile interval of the mean over seeds, test sets and clips."""
+def _half_width(strata: Sequence[Floats], by_clip: bool) -> float:
+    """Half of the interval of the mean over seeds, test sets and clips; nan if nothing varies."""
     distinct = _distinct(strata)
-    seeds, tests = len(strata[0]), len(distinct)
-    if seeds == 1 and all(s.shape[-1] == 1 for s, _ in distinct) and (by_clip or tests == 1):
-        return math.nan, math.nan  # there is nothing to resample
+    seeds = len(strata[0])
+    others = sum(s.shape[-1] - 1 for s, _ in distinct) if by_clip else len(distinct) - 1
+    if seeds == 1 and others == 0:
+        return math.nan  # there is nothing to resample
+    variance = float(np.var(_resampled(distinct, by_clip)))
+    by_seed = np.nanmean(np.concatenate([_minus(stratum) for stratum in strata], axis=1), axis=1)
+    of_seeds = float(np.var(by_seed, ddof=1)) / seeds if seeds > 1 else 0.0
+    of_others = max(0.0, variance - of_seeds)
+    spread = of_seeds**2 / max(seeds - 1, 1) + of_others**2 / max(others, 1)
+    freedom = (of_seeds + of_others) ** 2 / spread if spread > 0 else math.inf
+    return _quantile(freedom) * math.sqrt(variance)
+
+
+def _quantile(freedom: float) -> float:
+    """Of the t distribution, for an interval of `LEVEL`; of the normal one for inf."""
+    from scipy.special import ndtri, stdtrit
+
+    at = (1 + LEVEL) / 2
+    return float(ndtri(at) if math.isinf(freedom) else stdtrit(freedom, at))
+
+
+def _resampled(distinct: Sequence[tuple[Floats, int]], by_clip: bool) -> Floats:
+    """Means of resamples; those that drew nothing are left out."""
+    seeds, tests = len(distinct[0][0]), len(distinct)
     of_seeds = _weights(seeds, seeds - 1, 0)
     of_tests = _weights(1 if by_clip else tests, tests - 1, 1)
     total: Floats = np.zeros(RESAMPLES)
@@ -250,9 +272,8 @@ def _bootstrap(strata: Sequence[Floats], by_clip: bool) -> tuple[float, float]:
             share = share * of_tests[:, [place if tests > 1 else 0]]
         total += (share * means).sum(axis=1)
         weight += np.broadcast_to(share, (RESAMPLES, seeds)).sum(axis=1)
-    drawn = total[weight > 0] / weight[weight > 0]
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    drawn: Floats = total[weight > 0] / weight[weight > 0]
+    return drawn
 
 
 def _distinct(strata: Sequence[Floats]) -> list[tuple[Floats, int]]:

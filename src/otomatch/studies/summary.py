@@ -22,12 +22,14 @@ _READING = {
         "cancels."
     ),
     "intervals": (
-        "An interval in brackets, or as a bar, is a 95 % percentile bootstrap interval. It "
-        "resamples the seeds and, independently of them, the clips within each test set (Owen, The "
-        "pigeonhole bootstrap, 2007); of S seeds it draws S - 1, or few seeds would look "
-        "surer than they are (Rao and Wu, 1988). Recall and zero-shot accuracy per query are means "
-        "over clips; for all other figures the seeds and the test sets are resampled. With one "
-        "seed it is the clips or the test sets alone, and says nothing about another training."
+        "An interval in brackets, or as a bar, is a 95 % bootstrap interval. It resamples the "
+        "seeds and, independently of them, the clips within each test set (Owen, The pigeonhole "
+        "bootstrap, 2007); of S seeds it draws S - 1, or few seeds would look surer than they are "
+        "(Rao and Wu, 1988). The resamples' standard deviation is multiplied by a quantile of t "
+        "with Satterthwaite's degrees of freedom: where trainings differ more than clips do, few "
+        "seeds give a wide interval. Recall and zero-shot accuracy per query are means over clips; "
+        "for all other figures the seeds and the test sets are resampled. With one seed it is the "
+        "clips or the test sets alone, and says nothing about another training."
     ),
     "power": (
         "An exponent, though, is the slope of a straight line through the logarithms of all "
@@ -37,10 +39,8 @@ _READING = {
     "limits": (
         "What the intervals leave out: test sets composed from the same recordings mix the same "
         "sounds, so they are less independent than they look, and an interval speaks of these "
-        "recordings, not of others; all seeds train on the same clips; and seeds are few. Where "
-        "trainings differ more than clips do, an interval from S seeds reaches from the lowest to "
-        "the highest and holds the truth with probability 1 - 2^(1 - S) only: 50 % for two, 75 % "
-        "for three. Of many intervals, one in twenty misses by chance."
+        "recordings, not of others; and all seeds train on the same clips. Of many intervals, one "
+        "in twenty misses by chance."
     ),
     "transductive": (
         "Transductive figures rank by one transport plan over the whole test set. They use that "
