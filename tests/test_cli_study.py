@@ -22,7 +22,7 @@ def study(tones, tiny_bert, tmp_path, monkeypatch):
     """Runs `otomatch study` with tiny models, in this process."""
 
     def run(command, **_):
-        return SimpleNamespace(returncode=cell.main(cells.Path(command[3]), quiet=True))
+        return SimpleNamespace(returncode=cell.main(cells.Path(command[4]), quiet=True))
 
     monkeypatch.setattr(cells.subprocess, "run", run)
     base = tmp_path / "base.toml"
@@ -62,9 +62,11 @@ def test_the_study_of_the_batch_measures_plans_and_costs_once(study, tones, tmp_
     assert study("batch", "--data", str(tones)).exit_code == 0
     path = tmp_path / "out" / "batch-quick" / "extra.json"
     tables = cells.json.loads(path.read_text())
-    assert [row["batch"] for row in tables["loss_cost"]] == [8]
-    assert tables["loss_cost"][0]["seconds"] > 0
-    assert {row["scale"] for row in tables["plan_approximation"]} == {"full", "batch"}
+    assert [row["batch"] for row in tables["loss_cost"]["rows"]] == [8]
+    assert tables["loss_cost"]["rows"][0]["seconds"] > 0
+    plans = tables["plan_approximation"]
+    assert {row["scale"] for row in plans["rows"]} == {"full", "batch"}
+    assert (tmp_path / "out" / "cells" / plans["of"]).is_dir()
     monkeypatch.setattr(extra, "loss_cost", None)  # would fail
     assert study("batch", "--data", str(tones)).exit_code == 0
 
@@ -73,7 +75,7 @@ def test_a_study_with_failed_runs_ends_with_1_and_names_the_error(study, tones):
     done = study("losses", "--data", str(tones), "--set", "data.clips=9999")
     assert done.exit_code == 1
     assert "data.clips asks for 9999 training clips, but there are 12" in done.output
-    assert "0 of 8 runs done" in done.output
+    assert "0 of 9 runs done" in done.output
 
 
 def test_an_interrupted_study_says_how_to_go_on(study, tones, monkeypatch):

@@ -25,10 +25,11 @@ from otomatch.retrieval import summarise
 from otomatch.studies import cell as cell_process
 from otomatch.studies import cells, runner
 from otomatch.studies.data import TestSet, prepare_data
-from otomatch.studies.grids import BASE, QUICK, STUDIES, Study
-from otomatch.studies.measure import measure, recalls_by_clip
+from otomatch.studies.grids import BASE, QUICK, STUDIES, Given, Study
+from otomatch.studies.measure import Measuring, recalls_by_clip
+from otomatch.studies.planning import Settings, plan_cells
 from otomatch.studies.results import Arm
-from otomatch.studies.runner import Settings, plan_cells, run_study
+from otomatch.studies.runner import run_study
 from otomatch.zeroshot import zeroshot
 
 QUIET = Console(quiet=True)
@@ -68,7 +69,7 @@ def in_process(monkeypatch):
     worked = []
 
     def run(command, **_):
-        folder = cells.Path(command[3])
+        folder = cells.Path(command[4])
         worked.append(folder.name)
         return SimpleNamespace(returncode=cell_process.main(folder, quiet=True))
 
@@ -82,7 +83,8 @@ def in_process(monkeypatch):
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_every_arm_of_a_grid_is_a_valid_configuration_under_a_name_of_its_own(study, quick):
-    arms = study.grid(quick, ("recordings", "rendered"))
+    base = load_config(overrides=[*BASE, *(QUICK if quick else ())])
+    arms = study.arms(Given(quick, base, 6400, ("recordings", "rendered")))
     assert len({arm.label for arm in arms}) == len(arms) >= 2
     assert len({tuple(arm.factors.items()) for arm in arms}) == len(arms)
     assert len({tuple(arm.factors) for arm in arms}) == 1  # one set of columns
@@ -105,11 +107,15 @@ def test_arms_of_different_studies_that_say_the_same_are_the_same_cell(settings)
         found["losses"]["m-LTM"],
         found["metric"]["full"],
         found["epsilon"]["epsilon 0.05, scale max"],
-        found["noise"]["m-LTM, clean"],
+        found["noise"]["m-LTM; clean"],
     }
     assert len(same) == 1
-    assert found["losses"]["NT-Xent"] == found["noise"]["NT-Xent, clean"]
-    assert len(set(found["noise"].values())) == len(found["noise"])
+    assert found["losses"]["NT-Xent"] == found["noise"]["NT-Xent; clean"]
+    noise = found["noise"]  # of 40 % wrong pairs, the share that partial is told is 0.6
+    for kind in ("random", "similar"):
+        key = noise.pop(f"partial, told; 40 % {kind}")
+        assert key == noise[f"partial 0.6; 40 % {kind}"]
+    assert len(set(noise.values())) == len(noise)
 
 
 # --- what a grid does
@@ -266,7 +272,8 @@ def test_a_killed_study_goes_on_where_it_stopped(settings, tiny_bert, tmp_path):
         "from pathlib import Path\n"
         "from otomatch.studies.grids import Study\n"
         "from otomatch.studies.results import Arm\n"
-        "from otomatch.studies.runner import Settings, run_study\n"
+        "from otomatch.studies.planning import Settings\n"
+        "from otomatch.studies.runner import run_study\n"
         "arms = [Arm('m-LTM', {'loss': 'm-LTM'}, ('loss.name=matching', 'optim.epochs=3'))]\n"
         "study = Study('losses', 'Which is better?', lambda _: arms)\n"
         f"settings = Settings({list(given.data)!r}, Path({str(given.out)!r}), seeds=1,"
@@ -309,7 +316,7 @@ def test_a_model_is_measured_as_evaluate_and_zeroshot_measure_it(tiny_bert, tmp_
     write_csv(root / "captions.csv", labelled)
     model = tiny_model(tiny_bert)
     test = TestSet("tones", str(root), labelled=str(root))
-    found = measure(model, test).values
+    found = Measuring(model)(test).values
     report, classes = evaluate(model, root), zeroshot(model, root)
     for side, direction, plan in (
         ("t2a", report.text_to_audio, report.transductive.text_to_audio),
@@ -341,7 +348,7 @@ def test_the_mean_of_recalls_by_clip_is_the_recall(captions, seed):
 
 
 def test_a_measurement_is_read_as_it_was_saved(tiny_bert, tones, tmp_path):
-    found = measure(tiny_model(tiny_bert), TestSet("test", str(tones), "test"))
+    found = Measuring(tiny_model(tiny_bert))(TestSet("test", str(tones), "test"))
     cells.save_measurement(tmp_path / "m.json", found)
     again = cells.read_measurement(tmp_path / "m.json")
     assert again.values == found.values
@@ -361,8 +368,8 @@ def prepare(references, folder, **changes):
 def test_scenes_are_composed_from_recordings_of_which_the_last_fold_is_held_out(tmp_path):
     source = write_labelled_folder(tmp_path / "mini")
     data = prepare([f"scenes:{source}"], tmp_path / "data")
-    assert list(data.training) == ["recordings"]
-    assert [test.name for test in data.tests] == ["recordings-0", "recordings-1"]
+    assert list(data.training) == ["mini"]
+    assert [test.name for test in data.tests] == ["mini-0", "mini-1"]
     used = {"train": set(), "test": set()}
     for half, path in (("train", data.path("")), *(("test", t.path) for t in data.tests)):
         for row in truth(path):

@@ -151,6 +151,7 @@ def test_the_log_has_a_row_per_epoch_with_loss_solver_and_validation(tones, tiny
     assert list(log[0]) == [
         "epoch",
         "seconds",
+        "validation_seconds",
         "data_wait",
         "loss",
         "sinkhorn_iterations",
@@ -674,7 +675,7 @@ OFTEN = "run.checkpoint_minutes=1e-9"
 
 def outcome(run):
     """Everything a run computed: the best model, the last state, the log but for its times."""
-    times = ("seconds", "data_wait")
+    times = ("seconds", "validation_seconds", "data_wait")
     log = [{k: v for k, v in row.items() if k not in times} for row in run_log(run)]
     model = {path.name: path.read_bytes() for path in run.glob("model/**/*.safetensors")}
     state = load_file(run / "checkpoint" / "state.safetensors")

@@ -77,7 +77,8 @@ def study(
     otomatch study losses --data audiocaps:data/audiocaps --config configs/audiocaps-cnn14-bert.toml
     """
     from otomatch.studies.grids import STUDIES
-    from otomatch.studies.runner import Settings, run_study
+    from otomatch.studies.planning import Settings
+    from otomatch.studies.runner import run_study
 
     console = Console(stderr=True)
     chosen = STUDIES[name.value]

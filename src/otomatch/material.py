@@ -189,7 +189,7 @@ def _some(clips: list[Clip], config: Config) -> list[Clip]:
             f"{config.data.path}: data.clips asks for {wanted} training clips, but there are "
             f"{len(clips)}; ask for fewer, or leave it out"
         )
-    order = np.random.default_rng([config.run.seed, 6]).permutation(len(clips))
+    order = np.random.default_rng([config.run.seed, 0, 6]).permutation(len(clips))
     return [clips[row] for row in sorted(order[:wanted].tolist())]
 
 

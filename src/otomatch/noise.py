@@ -26,6 +26,9 @@ KINDS = ("clip", "caption", "similar")
 NEAR = 50
 """Nearest positions among which the partner of a similar exchange is drawn."""
 
+_STREAM = (0, 8)
+"""Sets these draws apart from others of one seed: a run's batches must not follow its noise."""
+
 T = TypeVar("T", bound=Hashable)
 
 
@@ -82,7 +85,7 @@ def derange(
     n = len(values)
     if groups is not None and len(groups) != n:
         raise InvalidInputError(f"expected {n} groups, one per value, got {len(groups)}")
-    rng = np.random.default_rng(_checked(seed))
+    rng = np.random.default_rng([_checked(seed), *_STREAM])
     chosen = np.sort(rng.permutation(n)[: _count(n, share)])
     keys = [_keys(values), _keys(range(n) if groups is None else groups)]
     moved = derangement([key[chosen] for key in keys], rng)
@@ -126,7 +129,7 @@ def derange_near(
     if groups is not None and len(groups) != n:
         raise InvalidInputError(f"expected {n} groups, one per value, got {len(groups)}")
     named = [object() if group is None else group for group in groups or [None] * n]
-    rng = np.random.default_rng(_checked(seed))
+    rng = np.random.default_rng([_checked(seed), *_STREAM])
     count = _count(n, share)
     exchange = NearExchange(points, [_keys(values), _keys(named)], near, rng)
     exchange.pair_off(count // 2)

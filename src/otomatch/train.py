@@ -141,8 +141,10 @@ class _Trainer:
             while not state.finished:
                 started = time.monotonic()
                 self._train_epoch(show)
+                trained = time.monotonic()
                 report = self._validate()
-                self._close_epoch(report, time.monotonic() - started, monitor)
+                ended = time.monotonic()
+                self._close_epoch(report, (ended - started, ended - trained), monitor)
 
     def _train_epoch(self, show: journal.Show) -> None:
         state = self.state
@@ -245,7 +247,9 @@ class _Trainer:
         except InvalidInputError as error:
             raise self._diverged(str(error)) from error
 
-    def _close_epoch(self, report: RetrievalReport, seconds: float, monitor: Monitor) -> None:
+    def _close_epoch(
+        self, report: RetrievalReport, seconds: tuple[float, float], monitor: Monitor
+    ) -> None:
         state, score = self.state, journal.score(report)
         if self.evidence is not None:
             self.evidence.update(self.model, state.epoch)
@@ -262,12 +266,14 @@ class _Trainer:
         line = journal.epoch_line(state.log[-1], self.config.optim.epochs, state.best_epoch)
         self.console.print(line, soft_wrap=True, highlight=False)
 
-    def _row(self, report: RetrievalReport, seconds: float) -> dict[str, float]:
+    def _row(self, report: RetrievalReport, seconds: tuple[float, float]) -> dict[str, float]:
         """What is logged of an epoch; everything but the wait for data is a mean over its steps."""
         state = self.state
         means = {key: value / state.counts[key] for key, value in state.sums.items()}
         means["data_wait"] = state.sums["data_wait"]
-        row = {"epoch": state.epoch + 1, "seconds": round(seconds, 2), **means}
+        whole, validation = (round(value, 2) for value in seconds)
+        times = {"seconds": whole, "validation_seconds": validation}
+        row = {"epoch": state.epoch + 1, **times, **means}
         if self.evidence is not None:
             row["clean_share"] = self.evidence.clean_share
         row |= spectrum(self.model.ground.matrix)

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,26 +11,40 @@ import torch
 from otomatch.studies.data import StudyData
 
 
-def describe(command: str, references: Sequence[str], data: StudyData) -> dict[str, str]:
-    """Lines that say how to repeat a study: command, data, versions, machine.
+def describe(
+    command: str, references: Sequence[str], data: StudyData, costs: Sequence[Mapping[str, object]]
+) -> dict[str, str]:
+    """Lines that say how to repeat a study: command, data, versions, machines.
 
     Args:
         command: as the user typed it.
         references: the data sets that were asked for.
         data: what they were opened or composed as.
+        costs: of the cells that are done, which say on what they were trained.
     """
     tests = ", ".join(f"{t.name} ({len(t.clips)} clips)" for t in data.tests)
-    packages = ", ".join(f"{name} {version(name)}" for name in ("otomatch", "torch"))
     return {
         "command": command,
         "data": ", ".join(references),
         "test sets": tests,
-        "versions": f"{packages}, Python {platform.python_version()}",
-        "machine": _machine(),
+        "versions": _distinct(costs, "versions", versions()),
+        "machine": _distinct(costs, "machine", machine()),
     }
 
 
-def _machine() -> str:
+def versions() -> str:
+    """Of otomatch, torch and Python."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("otomatch", "torch"))
+    return f"{packages}, Python {platform.python_version()}"
+
+
+def _distinct(costs: Sequence[Mapping[str, object]], name: str, present: str) -> str:
+    found = dict.fromkeys(str(cost[name]) for cost in costs if name in cost)
+    return "; ".join(found) or present
+
+
+def machine() -> str:
+    """Processor or GPU, cores, and threads that torch uses."""
     cores = os.cpu_count()
     threads = torch.get_num_threads()
     parts = [f"{_processor()}, {cores} cores, {threads} threads a process", platform.system()]

@@ -1,15 +1,17 @@
 """Cells: one training run each, kept in a folder named by what decides it.
 
-A cell's folder holds ``config.toml``, ``run/`` (the training run), ``cost.json``, a measurement for
-every test set in ``measured/``, and ``error.txt`` where it failed. Its name is a hash of the
-configuration, of the data's fingerprint and of the cell it depends on, so that studies share runs
-and a changed grid reruns only what has changed. A process works on a cell while it holds its lock,
-which the operating system takes from it when it ends, however it ends.
+A cell's folder holds ``config.toml``, ``run/`` (the training run), ``cost.json`` once it is
+trained, and a measurement for every test set in ``measured/``; where it failed, ``error.txt``, or a
+file beside the measurement. Its name is a hash of the configuration, of the data's fingerprint and
+of the cell it depends on, so that studies share runs and a changed grid reruns only what has
+changed. A process works on a cell while it holds its lock, and so does the one that trains it: the
+operating system takes locks from a process when it ends, however it ends.
 """
 
 import csv
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +31,10 @@ from otomatch.studies.measure import VERSION, Measurement
 from otomatch.studies.results import Arm
 
 CONFIG, TESTS, ERROR, COST, RUN = "config.toml", "tests.json", "error.txt", "cost.json", "run"
+BUSY = 75
+"""Status of a cell's process that found another one at work."""
+TRAINING = 1
+"""Of how runs are trained; raise it where the same configuration gives another model."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,9 @@ class Cell:
 
     @property
     def error(self) -> str | None:
-        """Why it failed, or None."""
-        path = self.folder / ERROR
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+        """Why it failed, in training or on one of these test sets, or None."""
+        failed = [self.folder / ERROR, *map(error_of, self.measured.values())]
+        return next((p.read_text(encoding="utf-8") for p in failed if p.is_file()), None)
 
     @property
     def done(self) -> bool:
@@ -84,8 +90,11 @@ class Cell:
         self.folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self.folder / "lock", timeout=0)
 
-    def work(self, quiet: bool) -> None:
+    def work(self, quiet: bool) -> bool:
         """Train and measure it in a process of its own, or record why that failed.
+
+        Returns:
+            Whether it could: not where the process of a runner that was killed still works on it.
 
         Raises:
             KeyboardInterrupt: it was interrupted.
@@ -95,7 +104,8 @@ class Cell:
             {**asdict(test), "measured": str(self.measured[test.name])} for test in self.unmeasured
         ]
         write(self.folder / TESTS, json.dumps(tests))
-        command = [sys.executable, "-m", "otomatch.studies.cell", str(self.folder)]
+        # -P: what lies in the working directory must not be imported.
+        command = [sys.executable, "-P", "-m", "otomatch.studies.cell", str(self.folder)]
         code = subprocess.run(  # noqa: S603 - our own module
             [*command, *(["--quiet"] if quiet else [])], check=False
         ).returncode
@@ -104,23 +114,34 @@ class Cell:
         if code < 0:
             name = signal.Signals(-code).name
             hint = " (out of memory?)" if name == "SIGKILL" else ""
-            write(self.folder / ERROR, f"its process was ended by {name}{hint}")
-        elif code and self.error is None:
-            write(self.folder / ERROR, f"its process ended with status {code}")
+            self.fail(f"its process was ended by {name}{hint}")
+        elif code not in (0, BUSY) and self.error is None:
+            self.fail(f"its process ended with status {code}")
+        return code != BUSY
+
+    def fail(self, error: str) -> None:
+        """Record why it cannot be trained."""
+        write(self.folder / ERROR, error)
 
     def forget_error(self) -> None:
         """Have it tried again."""
-        (self.folder / ERROR).unlink(missing_ok=True)
+        for path in (self.folder / ERROR, *map(error_of, self.measured.values())):
+            path.unlink(missing_ok=True)
 
-    def cost(self) -> dict[str, float]:
-        """Time, memory and sizes of its run."""
-        found: dict[str, float] = json.loads((self.folder / COST).read_text(encoding="utf-8"))
+    def cost(self) -> dict[str, float | str]:
+        """Memory and sizes of its run, and on what it was trained."""
+        found: dict[str, float | str] = json.loads((self.folder / COST).read_text(encoding="utf-8"))
         return found
 
     def log(self) -> list[dict[str, float]]:
         """The rows of the run's log.csv."""
         with (self.folder / RUN / "log.csv").open(encoding="utf-8", newline="") as file:
             return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def error_of(measured: Path) -> Path:
+    """Where it is written why a measurement failed."""
+    return measured.with_suffix(".error.txt")
 
 
 def make_cell(
@@ -140,14 +161,14 @@ def make_cell(
         arm: the setting.
         seed: of the run.
         config: of the run, with all overrides.
-        fingerprint: of the data it trains on.
+        fingerprint: of the data it trains on, and of those it validates on.
         cells: folder of all cells.
         tests: what it is to be measured on.
         after: the cell whose pairs.csv it trains with.
     """
     data = config.data.model_copy(update={"path": "", "val": "", "pairs": ""})
     settings = config.model_copy(update={"data": data}).model_dump_json()
-    key = _digest(settings, fingerprint, "" if after is None else after.key)
+    key = _digest(str(TRAINING), settings, fingerprint, "" if after is None else after.key)
     return Cell(arm, seed, config, key, cells / key, tuple(tests), after)
 
 
@@ -169,7 +190,7 @@ def read_measurement(path: Path) -> Measurement:
 def write(path: Path, text: str) -> None:
     """Replace a file in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 

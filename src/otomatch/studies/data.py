@@ -6,6 +6,7 @@ sets from the other, each an independent draw of levels, orders and recordings.
 """
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,13 +17,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from otomatch.datasets import CaptionDataset, absolute, open_dataset
+from otomatch.datasets.folder import TABLE
 from otomatch.datasets.recordings import find_table, read_labels
 from otomatch.datasets.scenes import TRUTH, compose
 from otomatch.errors import DatasetError
 
 DRAWS, QUICK_DRAWS = 5, 2
 PREFIX = "scenes:"
-_RENDERED_TEST_SCENES = 200
+_TEST_SCENES = 200
+"""Test scenes where not every combination of two classes is made once."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,11 @@ class TestSet:
 
     @cached_property
     def zeroshot(self) -> CaptionDataset | None:
-        """The labelled clips, if there are any."""
+        """The labelled clips, if there are any.
+
+        Raises:
+            DatasetError: there are fewer than two classes.
+        """
         if self.labelled is None:
             return None
         found = open_dataset(self.labelled)
@@ -62,7 +69,14 @@ class TestSet:
             found = found.select(self.split)
         if self.fold is not None:
             found = found.in_folds([self.fold])
-        return _singles(found) if self.singles else found
+        if self.singles:
+            found = _singles(found)
+        if len(found.labels) < 2:
+            raise DatasetError(
+                f"{found.name}: has {len(found.labels)} classes to choose from, expected at least "
+                "two; give labelled clips (column 'label')"
+            )
+        return replace(found, clips=tuple(c for c in found.clips if c.label is not None))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -86,6 +100,12 @@ class StudyData:
     def path(self, domain: str) -> str:
         """What an arm trains on; '' is the first domain."""
         return self.training[domain or next(iter(self.training))]
+
+    def clips(self, val_share: float) -> int:
+        """Clips to train on, the fewest of all domains, if such a share is held out."""
+        return min(
+            _training_clips(open_dataset(path), val_share) for path in self.training.values()
+        )
 
 
 def prepare_data(
@@ -119,51 +139,77 @@ def prepare_data(
         else:
             domain, path, found = _published(reference)
         if domain in training:
-            raise DatasetError(f"{reference}: is the second data set called {domain!r}")
+            raise DatasetError(
+                f"{reference}: is the second data set called {domain!r}; rename its folder"
+            )
         training[domain] = path
         tests += found
     if zeroshot is not None:
-        place = absolute(zeroshot)
-        tests = [replace(test, labelled=place, fold=None, singles=False) for test in tests]
+        tests = [_classifying(test, absolute(zeroshot)) for test in tests]
+    for test in tests:
+        _ = test.zeroshot  # what is wrong with it should be known before hours of training
     return StudyData(training, tuple(tests))
 
 
+def _classifying(test: TestSet, place: str) -> TestSet:
+    """A test set with other labelled clips; those held out of a folder that was trained on stay."""
+    own = None if test.labelled is None else open_dataset(test.labelled).root.resolve()
+    if test.fold is not None and own == open_dataset(place).root.resolve():
+        return test
+    return replace(test, labelled=place, fold=None, singles=False)
+
+
 def _published(reference: str) -> tuple[str, str, list[TestSet]]:
-    """A data set as it is: its split test, else val, is what models are measured on."""
+    """A data set as it is, measured on its split test."""
     path = absolute(reference)
     dataset = open_dataset(path)
-    split = next((name for name in ("test", "val") if name in dataset.splits), None)
-    if split is None:
+    if "test" not in dataset.splits:  # the best epoch is chosen on val
         raise DatasetError(
             f"{reference}: has no split test to measure on; add the column 'split' to captions.csv"
         )
-    test = TestSet(f"{dataset.root.name}-{split}", path, split)
+    if _training_clips(dataset, 0.05) < 2:
+        raise DatasetError(
+            f"{reference}: has fewer than two captioned clips to train on; their split is blank or "
+            "'train'"
+        )
+    test = TestSet(f"{dataset.root.name}-test", path, "test")
     if len(test.clips.labels) > 1:
         test = replace(test, labelled=path)
     return dataset.root.name, path, [test]
+
+
+def _training_clips(dataset: CaptionDataset, val_share: float) -> int:
+    clips = [clip for clip in dataset.clips if clip.captions and clip.split in (None, "train")]
+    held_out = 0 if "val" in dataset.splits else max(1, round(val_share * len(clips)))
+    return len(clips) - held_out
 
 
 def _scenes(
     reference: str, folder: Path, scenes: int, draws: int, console: Console
 ) -> tuple[str, str, list[TestSet]]:
     source = reference.removeprefix(PREFIX)
+    train: dict[str, object] = {"clips": scenes}
     if source == "midi":
         domain = "rendered"
-        halves: tuple[dict[str, object], dict[str, object]] = (
-            {"split": "train"},
-            {"split": "test", "clips": _RENDERED_TEST_SCENES},
-        )
+        train["split"] = "train"
+        test: dict[str, object] = {"split": "test", "clips": _TEST_SCENES}
     else:
-        domain, source = "recordings", str(Path(source).expanduser().resolve())
-        held_out, others = _folds(source)
-        halves = ({"folds": others}, {"folds": [held_out], "exhaustive": True})
-    place = folder / domain
+        source = str(Path(source).expanduser().resolve())
+        domain = Path(source).name
+        held_out, others, combinations = _folds(source)
+        train["folds"] = others
+        every = (
+            {"exhaustive": True} if combinations <= 2 * _TEST_SCENES else {"clips": _TEST_SCENES}
+        )
+        test = {"folds": [held_out], **every}
+    place = folder / f"{domain}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
     place.mkdir(parents=True, exist_ok=True)
+    if not (place / f"test-{draws - 1}" / TABLE).is_file():
+        console.print(f"Composing scenes in {place}", highlight=False, soft_wrap=True)
     with FileLock(place / "lock"):  # of two processes that share a study, one composes
-        train = place / f"train-{scenes}"
-        _compose(source, train, {**halves[0], "clips": scenes}, console)
+        _compose(source, place / f"train-{scenes}", train, console)
         for draw in range(draws):
-            _compose(source, place / f"test-{draw}", {**halves[1], "seed": draw}, console)
+            _compose(source, place / f"test-{draw}", {**test, "seed": draw}, console)
     tests = [
         TestSet(f"{domain}-{draw}", str((place / f"test-{draw}").resolve()))
         for draw in range(draws)
@@ -172,7 +218,7 @@ def _scenes(
         labelled = [replace(test, labelled=test.path, singles=True) for test in tests]
     else:
         labelled = [replace(test, labelled=source, fold=held_out) for test in tests]
-    return domain, str(train.resolve()), labelled
+    return domain, str((place / f"train-{scenes}").resolve()), labelled
 
 
 def _compose(source: str, out: Path, settings: dict[str, object], console: Console) -> None:
@@ -186,8 +232,8 @@ def _compose(source: str, out: Path, settings: dict[str, object], console: Conso
         )
 
 
-def _folds(source: str) -> tuple[int, list[int]]:
-    """The fold to test on, and those to train on."""
+def _folds(source: str) -> tuple[int, list[int], int]:
+    """The fold to test on, those to train on, and how many scenes of at most two classes exist."""
     rows = read_labels(find_table(Path(source)))
     folds = sorted({row.fold for row in rows if row.fold is not None})
     if len(folds) < 2:
@@ -195,7 +241,8 @@ def _folds(source: str) -> tuple[int, list[int]]:
             f"{source}: has {len(folds)} folds in its table of labels, expected at least 2: one is "
             "held out to test on"
         )
-    return folds[-1], folds[:-1]
+    labels = len({row.label for row in rows if row.fold == folds[-1]})
+    return folds[-1], folds[:-1], labels + 2 * labels * (labels - 1)
 
 
 def _singles(dataset: CaptionDataset) -> CaptionDataset:

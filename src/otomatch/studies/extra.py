@@ -1,6 +1,6 @@
 """What the study of the batch measures beside its grid: plans of batches, and the loss's own cost.
 
-Tables are kept as JSON in the study's folder and are measured once.
+Tables are kept as JSON in the study's folder, with the cell they were measured on.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from rich.console import Console
 from torch import Tensor
 
@@ -33,32 +34,40 @@ Table = list[dict[str, Any]]
 
 def read_extra(folder: Path) -> dict[str, Table]:
     """The tables in a study's folder; none where nothing was measured."""
+    found = _read(folder)
+    return {name: found[name]["rows"] for name in found}
+
+
+def _read(folder: Path) -> dict[str, Any]:
     path = folder / FILE
-    if not path.is_file():
-        return {}
-    found: dict[str, Table] = json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     return found
 
 
 def measure_extra(folder: Path, cells: Sequence[Cell], console: Console) -> None:
-    """Measure what is not there yet, on the first trained m-LTM of the grid.
+    """Measure what is not there yet; plans on the first trained m-LTM of the grid.
 
     Args:
         folder: of the study.
         cells: of its grid.
         console: shows what is going on.
     """
-    tables = read_extra(folder)
-    if "loss_cost" not in tables:
-        console.print("Measuring time and memory of the losses ...")
-        tables["loss_cost"] = _loss_costs()
-        write(folder / FILE, json.dumps(tables, indent=1))
+    folder.mkdir(parents=True, exist_ok=True)
     trained = [c for c in cells if c.done and isinstance(c.config.loss, MatchingConfig)]
-    if trained and "plan_approximation" not in tables:
-        console.print("Comparing plans of batches with the plan of all pairs ...")
+    with FileLock(folder / "extra.lock"):  # two that measure time would slow each other down
+        tables = _read(folder)
+        if "loss_cost" not in tables:
+            console.print("Measuring time and memory of the losses ...")
+            tables["loss_cost"] = {"of": "", "rows": _loss_costs()}
+            write(folder / FILE, json.dumps(tables, indent=1))
+        if not trained:
+            return
         middle = min(trained, key=lambda c: (abs(c.config.optim.batch - 128), c.seed))
-        tables["plan_approximation"] = plan_table(middle.folder / RUN / "model", middle.config)
-        write(folder / FILE, json.dumps(tables, indent=1))
+        if tables.get("plan_approximation", {}).get("of") != middle.key:
+            console.print("Comparing plans of batches with the plan of all pairs ...")
+            rows = plan_table(middle.folder / RUN / "model", middle.config)
+            tables["plan_approximation"] = {"of": middle.key, "rows": rows}
+            write(folder / FILE, json.dumps(tables, indent=1))
 
 
 def plan_table(folder: Path, config: Config) -> Table:

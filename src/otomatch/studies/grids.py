@@ -1,12 +1,13 @@
 """The studies: what each asks, and the grid of settings that answers it.
 
-Every arm changes what it names and nothing else; the rest is `BASE`, or the configuration that the
-user gives. Arms that say the same in two studies are the same run.
+Every arm states what its label says and nothing else; the rest is `BASE`, or the configuration that
+the user gives. Arms that say the same in two studies are the same run.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from otomatch.config import Config
 from otomatch.studies.results import Arm
 
 BASE = ("audio.settings={channels = [16, 32, 64, 64]}",)
@@ -15,10 +16,35 @@ QUICK = ("optim.epochs=2", "optim.batch=32")
 """What --quick changes: enough to see what comes out, too little to say anything."""
 SCENES, QUICK_SCENES = 2000, 200
 
-_MATCHING = ("loss.name=matching",)
-_NTXENT = ("loss.name=ntxent",)
-_TRIPLET = ("loss.name=triplet",)
+_MATCHING = (
+    "loss.name=matching",
+    "loss.target=full",
+    "loss.mass=none",
+    "loss.mass_epochs=none",
+    "loss.evidence=clip",
+    "loss.null=random",
+)
+_NTXENT = ("loss.name=ntxent", "loss.entropy=0.0")
+_TRIPLET = ("loss.name=triplet", "loss.negatives=sum")
+_COSINE = "ground.name=identity"
 _AUTO = (*_MATCHING, "loss.target=trimmed", "loss.mass=auto")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a grid is made for.
+
+    Attributes:
+        quick: only a glimpse of it is wanted.
+        config: of every run, before an arm changes it.
+        clips: training clips that there are.
+        domains: names of the data sets to train on.
+    """
+
+    quick: bool
+    config: Config
+    clips: int
+    domains: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -28,70 +54,56 @@ class Study:
     Attributes:
         name: as the command line knows it.
         question: what it asks.
-        arms: the grid; called with whether only a glimpse of it is wanted.
+        arms: the grid.
         scenes: training scenes to compose, where it runs on scenes.
-        domains: how many kinds of data it trains on.
+        domains: how many data sets it trains on.
         extra: whether it measures more than its grid, see `otomatch.studies.extra`.
     """
 
     name: str
     question: str
-    arms: Callable[[bool], list[Arm]]
+    arms: Callable[[Given], list[Arm]]
     scenes: int = SCENES
     domains: int = 1
     extra: bool = False
 
-    def grid(self, quick: bool, domains: Sequence[str]) -> list[Arm]:
-        """The arms, with the names of the domains where they stand for one."""
-        if self.domains == 1:
-            return self.arms(quick)
-        return [_named(arm, domains) for arm in self.arms(quick)]
 
-
-def _named(arm: Arm, domains: Sequence[str]) -> Arm:
-    factors = {
-        name: value.format(*domains) if isinstance(value, str) else value
-        for name, value in arm.factors.items()
-    }
-    label, data = arm.label.format(*domains), arm.data.format(*domains)
-    return replace(arm, label=label, factors=factors, data=data)
-
-
-def _losses(quick: bool) -> list[Arm]:  # noqa: ARG001 - few enough
+def _losses(given: Given) -> list[Arm]:  # noqa: ARG001 - few enough
     kinds = {
         "m-LTM": _MATCHING,
         "NT-Xent": _NTXENT,
-        "NT-Xent, cosine": (*_NTXENT, "ground.name=identity"),
+        "NT-Xent, cosine": (*_NTXENT, _COSINE),
         "NT-Xent, entropy 0.1": (*_NTXENT, "loss.entropy=0.1"),
         "NT-Xent, entropy 0.5": (*_NTXENT, "loss.entropy=0.5"),
         "triplet (sum)": _TRIPLET,
+        "triplet (sum), cosine": (*_TRIPLET, _COSINE),
         "triplet (hardest)": (*_TRIPLET, "loss.negatives=hardest"),
         "weighted triplet": ("loss.name=weighted-triplet",),
     }
     return [Arm(label, {"loss": label}, overrides) for label, overrides in kinds.items()]
 
 
-def _metric(quick: bool) -> list[Arm]:
-    def arm(label: str, rank: float, projection: str, *overrides: str) -> Arm:
-        name = label.split(",")[0]
-        factors: dict[str, str | float] = {"metric": name, "rank": rank, "projection": projection}
+def _metric(given: Given) -> list[Arm]:
+    def arm(label: str, projection: str, *overrides: str) -> Arm:
+        factors = {"metric": label.split(",")[0], "projection": projection}
         return Arm(label, factors, (*_MATCHING, *overrides))
 
-    low = [
-        arm(f"rank {rank}", rank, "none needed", "ground.name=low-rank", f"ground.rank={rank}")
-        for rank in ((4, 64) if quick else (4, 16, 64, 256))
-    ]
+    ranks = (4, 64) if given.quick else (4, 16, 64, 256)
     return [
-        arm("identity", 0, "none needed", "ground.name=identity"),
-        arm("diagonal", 1, "yes", "ground.name=diagonal"),
-        *low,
-        arm("full", 256, "yes"),
-        arm("full, not projected", 256, "no", "ground.project=false"),
+        arm("identity", "none needed", _COSINE),
+        arm("diagonal", "yes", "ground.name=diagonal"),
+        *(
+            arm(f"rank {rank}", "none needed", "ground.name=low-rank", f"ground.rank={rank}")
+            for rank in ranks
+            if rank <= given.config.model.dim
+        ),
+        arm("full", "yes", "ground.name=full", "ground.project=true"),
+        arm("full, not projected", "no", "ground.name=full", "ground.project=false"),
     ]
 
 
-def _epsilon(quick: bool) -> list[Arm]:
-    values = (0.02, 0.05, 0.5) if quick else (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+def _epsilon(given: Given) -> list[Arm]:
+    values = (0.02, 0.05, 0.5) if given.quick else (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
     return [
         Arm(
             f"epsilon {value}, scale {scale}",
@@ -103,38 +115,41 @@ def _epsilon(quick: bool) -> list[Arm]:
     ]
 
 
-def _noise(quick: bool) -> list[Arm]:
+def _noise(given: Given) -> list[Arm]:
     arms = []
-    for kind in ("random",) if quick else ("random", "similar"):
-        for noise in (0.0, 0.4) if quick else (0.0, 0.2, 0.4, 0.6):
+    for kind in ("random",) if given.quick else ("random", "similar"):
+        for noise in (0.0, 0.4) if given.quick else (0.0, 0.2, 0.4, 0.6):
             if noise or kind == "random":
                 arms += _noise_arms(noise, kind)
     return arms
 
 
 def _noise_arms(noise: float, kind: str) -> list[Arm]:
-    """The methods at one level of noise."""
-    similar = ("loss.null=similar",) if kind == "similar" else ()
+    """The methods at one level of noise; "told" ones are given the share of right pairs."""
     methods = {
         "NT-Xent": _NTXENT,
         "triplet (sum)": _TRIPLET,
         "m-LTM": _MATCHING,
         "partial 0.9": (*_MATCHING, "loss.mass=0.9"),
         "partial 0.6": (*_MATCHING, "loss.mass=0.6"),
-        "trimmed auto": (*_AUTO, *similar),
-        "audit, then m-LTM": _MATCHING,
+        "trimmed auto": _AUTO,
     }
     if noise:
-        told = (*_MATCHING, "loss.target=trimmed", f"loss.mass={1 - noise:g}")
-        methods["trimmed, told"] = told
+        told = f"loss.mass={1 - noise:g}"
+        methods["partial, told"] = (*_MATCHING, told)
+        methods["trimmed, told"] = (*_MATCHING, "loss.target=trimmed", told)
+    if kind == "similar":
+        methods["trimmed auto, similar null"] = (*_AUTO, "loss.null=similar")
+    auditor = list(methods)[-1] if kind == "similar" else "trimmed auto"
+    methods["audit, then m-LTM"] = _MATCHING
     wrong = () if not noise else (f"data.noise={noise}", f"data.noise_kind={_KINDS[kind]}")
-    where = f", {100 * noise:g} % {kind}" if noise else ", clean"
+    where = f"; {100 * noise:g} % {kind}" if noise else "; clean"
     return [
         Arm(
             method + where,
             {"method": method, "noise": noise, "kind": kind},
             (*overrides, *wrong),
-            after="trimmed auto" + where if method.startswith("audit") else None,
+            after=auditor + where if method.startswith("audit") else None,
         )
         for method, overrides in methods.items()
     ]
@@ -143,42 +158,44 @@ def _noise_arms(noise: float, kind: str) -> list[Arm]:
 _KINDS = {"random": "clip", "similar": "similar"}
 
 
-def _batch(quick: bool) -> list[Arm]:
+def _batch(given: Given) -> list[Arm]:
     """As many passes for all; the rate grows with the root of the batch, as suits Adam."""
-    sizes = (16, 64) if quick else (16, 32, 64, 128, 256, 512, 1024)
+    optim = given.config.optim
+    sizes = (8, 32) if given.quick else (16, 32, 64, 128, 256, 512, 1024)
     return [
         Arm(
             f"{method}, batch {size}",
             {"method": method, "batch": size},
-            (*overrides, f"optim.batch={size}", "optim.drop_last=false", _rate(size)),
+            (
+                *overrides,
+                f"optim.batch={size}",
+                "optim.drop_last=false",
+                f"optim.lr={optim.lr * (size / optim.batch) ** 0.5:.3g}",
+            ),
         )
         for method, overrides in (("m-LTM", _MATCHING), ("NT-Xent", _NTXENT))
         for size in sizes
+        if size <= given.clips
     ]
 
 
-def _rate(batch: int) -> str:
-    return f"optim.lr={1e-3 * (batch / 128) ** 0.5:.3g}"
-
-
-def _scale(quick: bool) -> list[Arm]:
-    """More pairs in as many passes, and in as many steps (of 128 pairs)."""
-    sizes = (50, 150) if quick else (250, 500, 1000, 2000, 4000, 6000)
-    full = 2000
+def _scale(given: Given) -> list[Arm]:
+    """More pairs in as many passes, and in as many steps as `SCENES` pairs take."""
+    epochs = given.config.optim.epochs
+    sizes = (50, 150) if given.quick else (250, 500, 1000, 2000, 4000, 6000)
     arms = []
-    for size in sizes:
-        for budget, epochs in (("epochs", 12), ("steps", max(1, round(12 * full / size)))):
-            limits = (f"data.clips={size}", "optim.drop_last=false")
-            length = ("optim.epochs=2",) if quick else (f"optim.epochs={epochs}",)
+    for size in (size for size in sizes if size <= given.clips):
+        lengths = {"epochs": epochs, "steps": max(1, round(epochs * SCENES / size))}
+        for budget, length in lengths.items():
+            if budget == "steps" and given.quick:
+                continue  # long where there is little
+            limits = (f"data.clips={size}", "optim.drop_last=false", f"optim.epochs={length}")
             factors: dict[str, str | float] = {"pairs": size, "budget": budget}
-            arms.append(
-                Arm(f"{size} pairs, same {budget}", factors, (*_MATCHING, *limits, *length))
-            )
+            arms.append(Arm(f"{size} pairs, same {budget}", factors, (*_MATCHING, *limits)))
     return arms
 
 
-def _transfer(quick: bool) -> list[Arm]:  # noqa: ARG001 - few enough
-    """Each of two domains, {0} and {1}, which `Study.grid` names."""
+def _transfer(given: Given) -> list[Arm]:
     return [
         Arm(
             f"{method}, trained on {domain}",
@@ -186,7 +203,7 @@ def _transfer(quick: bool) -> list[Arm]:  # noqa: ARG001 - few enough
             overrides,
             data=domain,
         )
-        for domain in ("{0}", "{1}")
+        for domain in given.domains
         for method, overrides in (("m-LTM", _MATCHING), ("NT-Xent", _NTXENT))
     ]
 

@@ -4,65 +4,23 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from otomatch.config import Config, load_config
-from otomatch.datasets import open_dataset
-from otomatch.errors import ConfigError
+from otomatch.errors import ConfigError, RunError
 from otomatch.studies import output
 from otomatch.studies.about import describe
-from otomatch.studies.cells import (
-    ERROR,
-    RUN,
-    Cell,
-    check_shared,
-    make_cell,
-    read_measurement,
-    try_lock,
-    write,
-)
+from otomatch.studies.cells import Cell, check_shared, read_measurement, try_lock, write
 from otomatch.studies.data import DRAWS, QUICK_DRAWS, StudyData, prepare_data
 from otomatch.studies.extra import measure_extra, read_extra
-from otomatch.studies.grids import BASE, QUICK, QUICK_SCENES, Study
+from otomatch.studies.grids import QUICK_SCENES, Study
+from otomatch.studies.planning import Settings, plan_cells
 from otomatch.studies.results import Failure, Outcome, Results
 
-SEEDS = 3
 _WAIT_SECONDS = 2.0
 _WRITE_SECONDS = 600.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a study is run.
-
-    Attributes:
-        data: data sets, see `otomatch.studies.data`; a study of transfer takes two.
-        out: folder of all studies, which share their cells.
-        seeds: trainings of every arm, with the seeds 0, 1, ...
-        quick: a glimpse: fewer arms, scenes, test sets and epochs.
-        config: TOML file that every run starts from; None for `BASE`.
-        overrides: of every run's configuration.
-        zeroshot: labelled clips to classify, in place of those that come with the data.
-        retry: try failed cells again.
-        command: what the user typed, for the record.
-    """
-
-    data: Sequence[str]
-    out: Path
-    seeds: int = SEEDS
-    quick: bool = False
-    config: Path | None = None
-    overrides: Sequence[str] = ()
-    zeroshot: str | None = None
-    retry: bool = False
-    command: str = ""
-
-    def folder(self, study: Study) -> Path:
-        """Where what a study says is written."""
-        return self.out / (f"{study.name}-quick" if self.quick else study.name)
+_DATA = "data.json"
 
 
 def run_study(study: Study, settings: Settings, console: Console) -> Results:
@@ -101,9 +59,12 @@ def run_study(study: Study, settings: Settings, console: Console) -> Results:
     if settings.retry:
         for cell in cells:
             cell.forget_error()
-    folder, about = settings.folder(study), describe(settings.command, settings.data, data)
+    folder = settings.folder(study)
+    _claim(folder, data)
 
     def gather() -> Results:
+        costs = [cell.cost() for cell in cells if cell.done]
+        about = describe(settings.command, settings.data, data, costs)
         found = gather_results(study, cells, about, folder)
         output.write(found, folder)
         return found
@@ -116,44 +77,25 @@ def run_study(study: Study, settings: Settings, console: Console) -> Results:
                 written = time.monotonic()
         if study.extra:
             measure_extra(folder, cells, console)
-    finally:
-        results = gather()
-    return results
+    except KeyboardInterrupt:
+        gather()
+        raise
+    return gather()
 
 
-def plan_cells(study: Study, settings: Settings, data: StudyData) -> list[Cell]:
-    """The cells of a grid, one seed after the other."""
-    fingerprints = {path: open_dataset(path).fingerprint for path in data.training.values()}
-    cells: list[Cell] = []
-    for seed in range(settings.seeds):
-        made: dict[str, Cell] = {}
-        for arm in study.grid(settings.quick, tuple(data.training)):
-            after = None if arm.after is None else made[arm.after]
-            path = data.path(arm.data)
-            config = _configuration(settings, arm.overrides, path, seed, after)
-            made[arm.label] = make_cell(
-                arm,
-                seed,
-                config,
-                fingerprints[path],
-                settings.out.resolve() / "cells",
-                data.tests,
-                after,
-            )
-        cells += made.values()
-    return cells
+def _claim(folder: Path, data: StudyData) -> None:
+    """Keep what one study says apart from what it says of other data.
 
-
-def _configuration(
-    settings: Settings, overrides: Iterable[str], path: str, seed: int, after: Cell | None
-) -> Config:
-    given = [f"data.path={json.dumps(path, ensure_ascii=False)}", f"run.seed={seed}"]
-    if after is not None:
-        pairs = str(after.folder / RUN / "pairs.csv")
-        given.append(f"data.pairs={json.dumps(pairs, ensure_ascii=False)}")
-    base = BASE if settings.config is None else ()
-    quick = QUICK if settings.quick else ()
-    return load_config(settings.config, [*base, *quick, *settings.overrides, *overrides, *given])
+    Raises:
+        RunError: the folder holds the study of other data.
+    """
+    path, own = folder / _DATA, json.dumps({"data": list(data.training)})
+    if path.is_file() and path.read_text(encoding="utf-8") != own:
+        raise RunError(
+            f"{folder} holds this study of other data ({path.read_text(encoding='utf-8')}); "
+            "choose another --out"
+        )
+    write(path, own)
 
 
 def _worked(cells: Sequence[Cell], console: Console) -> Iterable[Cell]:
@@ -177,19 +119,21 @@ def _worked(cells: Sequence[Cell], console: Console) -> Iterable[Cell]:
 
 def _work_on(cell: Cell, cells: Sequence[Cell], console: Console) -> bool:
     """Whether there was anything to do here for this cell."""
-    if cell.after is not None and not cell.after.done:
-        if cell.after.error is None:
-            return False  # its turn comes later
-        write(cell.folder / ERROR, f"it needs {cell.after.arm.label!r}, which failed")
-        return True
+    source = cell.after
+    if source is not None and not source.done and source.error is None:
+        return False  # its turn comes later
     lock = try_lock(cell)
     if lock is None:
         return False
     with lock:
         if cell.done or cell.error is not None:  # another process was faster
             return True
+        if source is not None and not source.done:
+            cell.fail(f"it needs {source.arm.label!r}, which failed")
+            return True
         console.rule(_title(cell, cells))
-        cell.work(quiet=console.quiet)
+        if not cell.work(quiet=console.quiet):
+            return False
         if cell.error is not None:
             first = cell.error.splitlines()[0]
             console.print(f"failed: {first}", style="red", markup=False, soft_wrap=True)
@@ -197,8 +141,14 @@ def _work_on(cell: Cell, cells: Sequence[Cell], console: Console) -> bool:
 
 
 def _title(cell: Cell, cells: Sequence[Cell]) -> str:
-    done = sum(other.done or other.error is not None for other in cells)
-    return f"{done + 1} of {len(cells)}: {cell.arm.label}, seed {cell.seed}"
+    """Which cell it is, and how long it and those after it take one process, by those before."""
+    done = [other for other in cells if other.done]
+    ended = len(done) + sum(other.error is not None for other in cells if not other.done)
+    text = f"{ended + 1} of {len(cells)}: {cell.arm.label}, seed {cell.seed}"
+    if not done:
+        return text
+    each = sum(sum(row["seconds"] for row in other.log()) for other in done) / len(done)
+    return f"{text} (all: about {math.ceil(each * (len(cells) - ended) / 60)} min left)"
 
 
 def gather_results(
@@ -230,8 +180,9 @@ def gather_results(
 
 
 def _outcomes(cell: Cell) -> list[Outcome]:
-    log, costs = cell.log(), cell.cost()
-    common = {**costs, **_of_log(log)}
+    log = cell.log()
+    sizes = {name: value for name, value in cell.cost().items() if isinstance(value, float)}
+    common = {**sizes, **_of_log(log)}
     found = []
     for test in cell.tests:
         measured = read_measurement(cell.measured[test.name])
@@ -247,9 +198,10 @@ def _of_log(log: Sequence[Mapping[str, float]]) -> dict[str, float]:
         values = [row[name] for row in log if name in row]
         return sum(values) / len(values) if values else math.nan
 
+    training = [row["seconds"] - row.get("validation_seconds", 0.0) for row in log]
     return {
-        "train_seconds": sum(row["seconds"] for row in log),
-        "epoch_seconds": mean("seconds"),
+        "train_seconds": sum(training),
+        "epoch_seconds": sum(training) / len(training),
         "iterations": mean("sinkhorn_iterations"),
         "converged": mean("converged"),
         "clean_share": log[-1].get("clean_share", math.nan),
