@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from otomatch.batches import EpochBatches, PairCollator, spec_augment
 from otomatch.embed import ClipRows
+from otomatch.noise import derange
 
 BANDS = 4
 LENGTHS = (7, 3, 12, 0, 5)  # the fourth clip could not be read
@@ -294,3 +295,13 @@ def test_a_stretch_of_a_batch_is_hidden_as_in_the_whole_batch():
             place=(rows, 7),
         )
         torch.testing.assert_close(part, whole[rows])
+
+
+def test_batches_do_not_follow_the_noise_of_the_same_seed():
+    wrong = set(derange([str(i) for i in range(1000)], 0.4, 7).indices)
+    batches = EpochBatches(1000, 100, drop_last=True, seed=7)
+    for epoch in range(10):
+        batches.set_epoch(epoch)
+        shares = [sum(row in wrong for row in batch) / 100 for batch in batches]
+        assert min(shares) > 0.2
+        assert max(shares) < 0.6

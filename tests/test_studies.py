@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from sounds import TONES, needs_midi, write_csv, write_labelled_folder
+from sounds import write_csv, write_labelled_folder
 from tiny import tiny_config, tiny_model, write_tones
 
 from otomatch.config import load_config
 from otomatch.datasets import open_dataset
-from otomatch.errors import ConfigError, DatasetError, RunError
+from otomatch.errors import ConfigError, RunError
 from otomatch.evaluate import evaluate
 from otomatch.ranks import rank_embeddings
 from otomatch.retrieval import summarise
@@ -27,7 +28,7 @@ from otomatch.studies import cells, runner
 from otomatch.studies.data import TestSet, prepare_data
 from otomatch.studies.grids import BASE, QUICK, STUDIES, Given, Study
 from otomatch.studies.measure import Measuring, recalls_by_clip
-from otomatch.studies.planning import Settings, plan_cells
+from otomatch.studies.planning import Settings, base_config, plan_cells
 from otomatch.studies.results import Arm
 from otomatch.studies.runner import run_study
 from otomatch.zeroshot import zeroshot
@@ -67,14 +68,17 @@ def settings(tones, tiny_bert, tmp_path):
 def in_process(monkeypatch):
     """Cells are worked on in this process, which is faster; gives the list of those."""
     worked = []
+    monkeypatch.setattr(cells.subprocess, "run", in_this_process(worked))
+    return worked
 
+
+def in_this_process(worked):
     def run(command, **_):
         folder = cells.Path(command[4])
         worked.append(folder.name)
         return SimpleNamespace(returncode=cell_process.main(folder, quiet=True))
 
-    monkeypatch.setattr(cells.subprocess, "run", run)
-    return worked
+    return run
 
 
 # --- grids
@@ -116,6 +120,57 @@ def test_arms_of_different_studies_that_say_the_same_are_the_same_cell(settings)
         key = noise.pop(f"partial, told; 40 % {kind}")
         assert key == noise[f"partial 0.6; 40 % {kind}"]
     assert len(set(noise.values())) == len(noise)
+
+
+def test_arms_are_what_their_labels_say_whatever_the_file_they_start_from_says(tmp_path):
+    path = tmp_path / "other.toml"
+    path.write_text(
+        "[loss]\nname = 'matching'\nmass = 0.9\nmass_epochs = 1.0\ntarget = 'trimmed'\n"
+        "[ground]\nname = 'identity'\n[optim]\nlr = 1e-4\nbatch = 64\nepochs = 3\n"
+    )
+    base = load_config(path)
+    given = Given(False, base, 6400, ("a", "b"))
+    configs = {
+        name: {arm.label: load_config(path, arm.overrides) for arm in study.arms(given)}
+        for name, study in STUDIES.items()
+    }
+    plain = configs["losses"]["m-LTM"].loss
+    assert (plain.mass, plain.target, plain.mass_epochs) == (None, "full", None)
+    assert configs["noise"]["partial 0.6; 20 % random"].loss.mass == 0.6
+    assert configs["metric"]["full"].ground.model_dump() == {"name": "full", "project": True}
+    assert configs["metric"]["full, not projected"].ground.project is False
+    assert configs["batch"]["m-LTM, batch 256"].optim.lr == pytest.approx(2e-4)
+    lengths = {label: config.optim.epochs for label, config in configs["scale"].items()}
+    assert lengths["1000 pairs, same epochs"] == 3
+    assert lengths["1000 pairs, same steps"] == 6
+    path.write_text("[loss]\nname = 'triplet'\nnegatives = 'hardest'\n")
+    sums = next(a for a in STUDIES["losses"].arms(given) if a.label == "triplet (sum)")
+    assert load_config(path, sums.overrides).loss.negatives == "sum"
+
+
+def test_sizes_that_the_data_do_not_have_are_left_out(settings):
+    few = Given(False, load_config(), 900, ("a",))
+    assert {arm.factors["pairs"] for arm in STUDIES["scale"].arms(few)} == {250, 500}
+    assert max(arm.factors["batch"] for arm in STUDIES["batch"].arms(few)) == 512
+    with pytest.raises(ConfigError, match=r"scale has no setting for 20 training clips"):
+        run_study(STUDIES["scale"], settings(), QUIET)
+
+
+@pytest.mark.parametrize("override", ["run.seed=3", "data.path=x", "data.pairs=x.csv"])
+def test_what_a_study_chooses_itself_is_refused(settings, override):
+    with pytest.raises(ConfigError, match=f"--set {override}: a study chooses"):
+        run_study(study_of(MATCHING), settings(overrides=[override]), QUIET)
+
+
+def test_an_override_that_an_arm_does_not_know_names_the_arm(settings):
+    with pytest.raises(ConfigError, match=r"NT-Xent: .*\n.*loss\.epsilon = 0\.03: unknown key"):
+        run_study(study_of(MATCHING, NTXENT), settings(overrides=["loss.epsilon=0.03"]), QUIET)
+
+
+def test_another_encoder_is_not_given_the_settings_of_the_default_one(tones):
+    given = Settings([str(tones)], tones, overrides=["audio.encoder=Cnn10"])
+    assert base_config(given).audio.settings == {}
+    assert base_config(Settings([str(tones)], tones)).audio.settings["channels"][0] == 16
 
 
 # --- what a grid does
@@ -163,6 +218,34 @@ def test_changed_data_are_another_cell(tiny_bert, settings, in_process, tmp_path
     assert len(set(in_process)) == 2
 
 
+def test_other_data_to_validate_on_are_another_cell(settings, in_process, tmp_path):
+    val = write_tones(tmp_path / "val", clips=8)
+    run_study(study_of(MATCHING), settings(), QUIET)
+    run_study(study_of(MATCHING), settings(overrides=[f"data.val={str(val)!r}"]), QUIET)
+    assert len(set(in_process)) == 2
+
+
+def test_a_study_of_other_data_is_not_written_over(settings, in_process, tmp_path):
+    other = write_tones(tmp_path / "other", clips=24, splits=("train", "val", "test"))
+    run_study(study_of(MATCHING), settings(), QUIET)
+    with pytest.raises(RunError, match=r"holds this study of other data.*choose another --out"):
+        run_study(study_of(MATCHING), settings(other), QUIET)
+
+
+def test_data_that_moved_are_the_same_and_a_stopped_run_on_them_goes_on(
+    tiny_bert, settings, in_process, tmp_path, monkeypatch
+):
+    data = write_tones(tmp_path / "first" / "own", clips=24, splits=("train", "val", "test"))
+    monkeypatch.setattr(cell_process, "_cost", lambda *_: 1 / 0)  # stopped before its end
+    assert len(run_study(study_of(MATCHING), settings(data), QUIET).failures) == 1
+    monkeypatch.undo()
+    data.parent.rename(tmp_path / "second")
+    moved = tmp_path / "second" / "own"
+    found = run_study(study_of(MATCHING), settings(moved, retry=True), QUIET)
+    assert found.failures == ()
+    assert len({*(p.name for p in (settings().out / "cells").iterdir())}) == 1
+
+
 def test_a_test_set_that_changed_is_measured_again_without_training(
     settings, in_process, tmp_path, monkeypatch
 ):
@@ -190,6 +273,24 @@ def test_a_failed_cell_is_recorded_and_the_rest_goes_on(settings, in_process):
     assert len(in_process) == 3  # unless asked to
 
 
+def test_a_measurement_that_failed_does_not_stick_to_the_cell(
+    tones, settings, in_process, monkeypatch
+):
+    def fail(*_):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(cell_process, "save_measurement", fail)
+    found = run_study(study_of(MATCHING), settings(), QUIET)
+    assert found.failures[0].error.startswith("RuntimeError: no such luck")
+    monkeypatch.undo()
+    monkeypatch.setattr(cell_process, "train", None)  # would fail
+    monkeypatch.setattr(cells.subprocess, "run", in_this_process([]))
+    labelled = write_labelled_folder(tones.parent / "labelled")
+    found = run_study(study_of(MATCHING), settings(zeroshot=f"esc-50:{labelled}"), QUIET)
+    assert found.failures == ()
+    assert 0 <= found.outcomes[0].values["zeroshot"] <= 100
+
+
 def test_an_arm_trains_with_the_pairs_that_another_judged(settings, in_process):
     auto = Arm(
         "auto",
@@ -208,6 +309,9 @@ def test_an_arm_trains_with_the_pairs_that_another_judged(settings, in_process):
     )
     first, second = plan_cells(study, settings(), data)
     assert second.config.data.pairs == str(first.folder / "run" / "pairs.csv")
+    other = replace(auto, overrides=(*auto.overrides, "optim.lr=0.02"))
+    keys = [cell.key for cell in plan_cells(study_of(other, audit), settings(), data)]
+    assert not {first.key, second.key} & set(keys)  # it depends on what was judged
 
 
 def test_a_cell_whose_process_is_killed_is_a_failure_that_says_so(settings, monkeypatch):
@@ -265,8 +369,8 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(settings, in_process
     assert in_process == [mine.key, other.key]  # it left the cell undone
 
 
-def test_a_killed_study_goes_on_where_it_stopped(settings, tiny_bert, tmp_path):
-    given = settings()
+def command_of(given, epochs):
+    """A process that runs a study of one arm."""
     code = (
         "from rich.console import Console\n"
         "from pathlib import Path\n"
@@ -274,24 +378,48 @@ def test_a_killed_study_goes_on_where_it_stopped(settings, tiny_bert, tmp_path):
         "from otomatch.studies.results import Arm\n"
         "from otomatch.studies.planning import Settings\n"
         "from otomatch.studies.runner import run_study\n"
-        "arms = [Arm('m-LTM', {'loss': 'm-LTM'}, ('loss.name=matching', 'optim.epochs=3'))]\n"
+        f"overrides = ('loss.name=matching', 'optim.epochs={epochs}')\n"
+        "arms = [Arm('m-LTM', {'loss': 'm-LTM'}, overrides)]\n"
         "study = Study('losses', 'Which is better?', lambda _: arms)\n"
         f"settings = Settings({list(given.data)!r}, Path({str(given.out)!r}), seeds=1,"
         f" config=Path({str(given.config)!r}))\n"
         "run_study(study, settings, Console(quiet=True))\n"
     )
-    command = [sys.executable, "-c", code]
+    return [sys.executable, "-c", code]
+
+
+def started(command, given):
+    """It, in a session of its own, once training is under way."""
     process = subprocess.Popen(command, start_new_session=True)
     deadline = time.monotonic() + 120
     while not list(given.out.glob("cells/*/run/checkpoint/*")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    return process
+
+
+def test_a_killed_study_goes_on_where_it_stopped(settings):
+    given = settings()
+    command = command_of(given, epochs=3)
+    process = started(command, given)
     os.killpg(process.pid, signal.SIGKILL)  # it, and the cell's process
     process.wait()
     assert not list(given.out.glob("cells/*/cost.json"))
     subprocess.run(command, check=True)
     assert len(list(given.out.glob("cells/*/cost.json"))) == 1
     assert "m-LTM" in (given.out / "losses" / "rows.csv").read_text()
+
+
+def test_the_process_of_a_cell_that_outlives_its_runner_is_left_to_finish(settings, monkeypatch):
+    given = settings(overrides=["optim.epochs=60"])
+    process = started(command_of(given, epochs=60), given)
+    process.kill()  # the runner alone
+    process.wait()
+    (cell,) = given.out.glob("cells/*")
+    with pytest.raises(cells.Timeout), cells.FileLock(cell / "worker.lock", timeout=0):
+        pass
+    assert cell_process.main(cell, quiet=True) == cells.BUSY
+    os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_folder_that_is_no_study_is_left_alone(settings, tmp_path):
@@ -357,73 +485,7 @@ def test_a_measurement_is_read_as_it_was_saved(tiny_bert, tones, tmp_path):
         np.testing.assert_array_equal(again.per_clip[name], values)
 
 
-# --- data
-
-
-def prepare(references, folder, **changes):
-    options = {"scenes": 8, "draws": 2, "zeroshot": None, "console": QUIET, **changes}
-    return prepare_data(references, folder, **options)
-
-
-def test_scenes_are_composed_from_recordings_of_which_the_last_fold_is_held_out(tmp_path):
-    source = write_labelled_folder(tmp_path / "mini")
-    data = prepare([f"scenes:{source}"], tmp_path / "data")
-    assert list(data.training) == ["mini"]
-    assert [test.name for test in data.tests] == ["mini-0", "mini-1"]
-    used = {"train": set(), "test": set()}
-    for half, path in (("train", data.path("")), *(("test", t.path) for t in data.tests)):
-        for row in truth(path):
-            used[half] |= {row["first_source"], row["second_source"]} - {""}
-    assert used["train"]
-    assert used["test"]
-    assert not used["train"] & used["test"]
-    first, second = (truth(test.path) for test in data.tests)
-    assert first != second  # another draw
-    for test in data.tests:
-        assert {clip.fold for clip in test.zeroshot.clips} == {2}
-        assert set(test.zeroshot.labels) == set(TONES)
-    again = prepare([f"scenes:{source}"], tmp_path / "data")
-    assert [t.fingerprint for t in again.tests] == [t.fingerprint for t in data.tests]
-
-
-def truth(path):
-    with (cells.Path(path) / "scenes.csv").open() as file:
-        return list(cells.csv.DictReader(file))
-
-
-@needs_midi
-def test_rendered_scenes_are_classified_by_those_of_a_single_sound(tmp_path):
-    data = prepare(["scenes:midi"], tmp_path / "data", draws=1)
-    (test,) = data.tests
-    kinds = {row["file_name"]: row["kind"] for row in truth(test.path)}
-    assert {kinds[clip.id] for clip in test.zeroshot.clips} == {"single"}
-    assert not any(" over " in label for label in test.zeroshot.labels)
-
-
-def test_own_data_are_tested_on_their_split_and_classified_by_their_labels(tones, tmp_path):
-    data = prepare([str(tones)], tmp_path)
-    (test,) = data.tests
-    assert (test.name, len(test.clips), test.zeroshot) == (f"{tones.name}-test", 10, None)
-    labelled = write_labelled_folder(tmp_path / "mini")
-    data = prepare([str(tones)], tmp_path, zeroshot=f"esc-50:{labelled}")
-    assert set(data.tests[0].zeroshot.labels) == set(TONES)
-
-
-def test_data_without_anything_to_test_on_are_refused(tmp_path):
-    root = write_tones(tmp_path / "tones", clips=8)
-    with pytest.raises(DatasetError, match="has no split test to measure on"):
-        prepare([str(root)], tmp_path)
-    source = write_labelled_folder(tmp_path / "mini")
-    table = source / "esc10.csv"
-    rows = [line.split(",") for line in table.read_text().splitlines()]
-    write_csv(table, [rows[0], *([row[0], "1", row[2]] for row in rows[1:])])
-    with pytest.raises(DatasetError, match="has 1 folds in its table of labels"):
-        prepare([f"scenes:{source}"], tmp_path / "data")
-
-
-def test_two_data_sets_of_one_name_are_refused(tones, tmp_path):
-    with pytest.raises(DatasetError, match="is the second data set called"):
-        prepare([str(tones), str(tones)], tmp_path)
+# --- the record
 
 
 def test_the_record_says_how_to_repeat_a_study(tones, settings, in_process):
