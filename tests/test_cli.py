@@ -73,8 +73,8 @@ def test_compose_writes_what_was_asked_for(place):
 def test_a_run_holds_its_config_log_model_and_report(place):
     run = place / "run"
     assert {path.name for path in run.iterdir()} == {
-        "config.toml", "data.sha256", "log.csv", "tensorboard", "checkpoint", "model",
-        "report.json",
+        "config.toml", "data.sha256", "log.csv", "spectrum.csv", "tensorboard", "checkpoint",
+        "model", "report.json",
     }  # fmt: skip
     assert load_config(run / "config.toml").loss.epsilon == 0.1
     assert len((run / "log.csv").read_text().splitlines()) == 1 + 2

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from otomatch.diagnostics import Setting, failures, gradient_norms, spectrum
+from otomatch.diagnostics import (
+    Setting,
+    effective_rank,
+    eigenvalues,
+    failures,
+    gradient_norms,
+    spectrum,
+)
 
 SETTING = Setting(batch=100, rank=64)
 SHARP = math.log(100)
@@ -47,16 +54,23 @@ def test_gradient_norms_are_those_of_the_parts_and_make_up_the_whole():
 @pytest.mark.parametrize(("rank", "dim"), [(1, 6), (3, 6), (6, 6)])
 def test_the_effective_rank_of_a_projection_is_its_rank(rank, dim):
     basis = torch.linalg.qr(torch.randn(dim, dim, dtype=torch.float64))[0][:, :rank]
-    found = spectrum(2.5 * basis @ basis.T)
+    found = spectrum(eigenvalues(2.5 * basis @ basis.T))
     assert found["metric_rank"] == pytest.approx(rank, rel=1e-6)
     assert found["metric_largest"] == pytest.approx(2.5)
     assert found["metric_smallest"] == pytest.approx(2.5 if rank == dim else 0, abs=1e-9)
 
 
 def test_the_effective_rank_counts_unequal_directions_by_their_entropy():
-    found = spectrum(torch.diag(torch.tensor([0.5, 0.25, 0.25])))
-    assert found["metric_rank"] == pytest.approx(2**1.5)
-    assert spectrum(torch.zeros(3, 3))["metric_rank"] == 0
+    values = eigenvalues(torch.diag(torch.tensor([0.25, 0.5, 0.25])))
+    assert values.tolist() == [0.5, 0.25, 0.25]
+    assert spectrum(values)["metric_rank"] == pytest.approx(2**1.5)
+    assert effective_rank(torch.zeros(3)) == 0
+
+
+def test_the_effective_rank_knows_neither_scale_nor_order_nor_the_dust_that_rounding_leaves():
+    values = torch.tensor([3.0, 2.0, 1.0])
+    dusty = torch.tensor([1e-6, 3e-6, -1e-13, 2e-6, 0.0])
+    assert effective_rank(dusty) == pytest.approx(effective_rank(values), rel=1e-6)
 
 
 # --- failures ----------------------------------------------------------------------------------

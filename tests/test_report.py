@@ -2,8 +2,6 @@
 
 import io
 import re
-import struct
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +9,10 @@ import pytest
 from rich.console import Console
 
 from otomatch.classification import ClassificationReport, classify_scores
-from otomatch.errors import InvalidInputError, MissingDependencyError
 from otomatch.report import (
-    check_picture,
     classes_table,
     classification_table,
     columns,
-    draw_confusion,
     hits_table,
     markdown_table,
     model_card,
@@ -139,11 +134,6 @@ CONFUSED = ClassificationReport(
 )
 
 
-def drawn_texts(path) -> list[str]:
-    """The texts of an SVG file that was written with its letters as text."""
-    return [text.strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text())]
-
-
 def test_accuracy_and_precision_stand_side_by_side_for_both_rankings():
     text = shown(classification_table(CONFUSED, "a [title]"))
     assert table_rows(text) == [
@@ -163,48 +153,6 @@ def test_the_weakest_classes_come_first_with_what_they_are_taken_for():
         ["bell", "5", "100.0", ""],
     ]
     assert len(table_rows(shown(classes_table(CONFUSED, most=1)))) == 1
-
-
-def test_the_picture_shows_every_label_every_count_and_the_accuracy(tmp_path):
-    matplotlib = pytest.importorskip("matplotlib")
-    path = tmp_path / "new" / "confusion.svg"
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        draw_confusion(CONFUSED, path, "model on [data] $x$")
-    texts = drawn_texts(path)
-    for label in ("dog bark", "$rain_1$ &amp; [b]", "bell", "none"):
-        assert texts.count(label) == 2
-    assert "model on [data] $x$" in texts
-    assert "accuracy 56.0 %, 25 clips, 4 classes, chance 25.0 %" in texts
-    assert sorted(text for text in texts if text.isdigit()) == list("123568")
-    assert {"taken for", "class"} <= set(texts)
-
-
-def test_numbers_that_do_not_fit_are_left_out(tmp_path):
-    matplotlib = pytest.importorskip("matplotlib")
-    large = replace(CONFUSED, confusion=((12345678, 0, 0, 0), *CONFUSED.confusion[1:]))
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        draw_confusion(large, tmp_path / "large.svg", "x")
-    assert not {"12345678", "6", "3"} & set(drawn_texts(tmp_path / "large.svg"))
-
-
-@pytest.mark.parametrize("classes", [2, 90])
-def test_a_picture_of_any_number_of_classes_is_of_a_size_that_can_be_opened(classes, tmp_path):
-    pytest.importorskip("matplotlib")
-    names = [f"class number {i}" for i in range(classes)]
-    draw_confusion(classify_scores(np.eye(classes), range(classes), names), tmp_path / "a.png", "x")
-    width, height = struct.unpack(">II", (tmp_path / "a.png").read_bytes()[16:24])
-    assert 300 < height <= width < 4500
-
-
-def test_a_picture_of_another_format_or_without_matplotlib_is_refused(tmp_path, monkeypatch):
-    for name in ("a.bmp", "a"):
-        with pytest.raises(InvalidInputError, match=r"ends in \.png, \.svg, \.pdf"):
-            check_picture(tmp_path / name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr("otomatch.report.find_spec", lambda _: None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'otomatch\[plots\]'"):
-        draw_confusion(CONFUSED, tmp_path / "a.png", "x")
-    assert list(tmp_path.iterdir()) == []
 
 
 # --- hits ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from otomatch.config import dump_toml, load_config
 from otomatch.embed import meanings
 from otomatch.encoders import SmallAudioEncoder
 from otomatch.errors import DatasetError, RunError
+from otomatch.journal import read_spectrum
 from otomatch.material import prepare
 from otomatch.optim import parameter_groups, schedule
 from otomatch.retrieval import DirectionReport, RetrievalReport
@@ -132,6 +133,7 @@ def test_the_run_folder_holds_what_is_documented(tones, tiny_bert, tmp_path):
         "checkpoint",
         "model",
         "report.json",
+        "spectrum.csv",
         "tensorboard",
     }
     assert load_config(result.folder / "config.toml") == config
@@ -176,6 +178,30 @@ def test_the_log_has_a_row_per_epoch_with_loss_solver_and_validation(tones, tiny
         assert 0 <= row["marginal_error"] < 1e-5
         assert row["sinkhorn_iterations"] >= 1
     assert result.best_epoch == 1 + int(np.argmax([row["score"] for row in log]))
+
+
+@pytest.mark.parametrize(("ground", "positive"), [("identity", 12), ("low-rank", 5), ("full", 12)])
+def test_the_spectrum_has_the_eigenvalues_of_the_metric_after_each_epoch(
+    ground, positive, tones, tiny_bert, tmp_path, monkeypatch
+):
+    kind = [f"ground.name={ground}", *(["ground.rank=5"] if positive == 5 else [])]
+    ends, close = [], module._Trainer._close_epoch
+
+    def closing(self, *arguments):
+        ends.append(torch.linalg.eigvalsh(self.model.ground.matrix.detach()).flip(0))
+        close(self, *arguments)
+
+    monkeypatch.setattr(module._Trainer, "_close_epoch", closing)
+    run = train(tiny_config(tones, tiny_bert, *kind), tmp_path / "run", progress=False).folder
+    header = (run / "spectrum.csv").read_text().splitlines()[0]
+    assert header == ",".join(["epoch", *(f"eigenvalue_{i}" for i in range(1, 13))])
+    found = read_spectrum(run)
+    assert list(found) == [1, 2]
+    for values, expected, row in zip(found.values(), ends, run_log(run), strict=True):
+        torch.testing.assert_close(torch.tensor(values), expected, rtol=1e-4, atol=1e-5)
+        assert values == sorted(values, reverse=True)
+        assert sum(value > 1e-5 for value in values) == positive
+        assert row["metric_largest"] == pytest.approx(values[0], rel=1e-6)
 
 
 def test_a_baseline_logs_no_solver(tones, tiny_bert, tmp_path):
@@ -674,12 +700,13 @@ OFTEN = "run.checkpoint_minutes=1e-9"
 
 
 def outcome(run):
-    """Everything a run computed: the best model, the last state, the log but for its times."""
+    """Everything a run computed: best model, last state, spectrum, the log but for its times."""
     times = ("seconds", "validation_seconds", "data_wait")
     log = [{k: v for k, v in row.items() if k not in times} for row in run_log(run)]
     model = {path.name: path.read_bytes() for path in run.glob("model/**/*.safetensors")}
     state = load_file(run / "checkpoint" / "state.safetensors")
-    return log, model, {key: value.tolist() for key, value in state.items()}
+    spectrum = (run / "spectrum.csv").read_bytes()
+    return log, model, spectrum, {key: value.tolist() for key, value in state.items()}
 
 
 @pytest.fixture(scope="module")
@@ -709,6 +736,8 @@ def test_writing_checkpoints_within_epochs_changes_nothing(uninterrupted):
         ("rename .*state.safetensors.partial", 0),
         ("rename .*state.safetensors.partial", 5),
         ("open .*log.csv.partial", -1),
+        ("open .*spectrum.csv.partial", 1),
+        ("rename .*spectrum.csv.partial", 1),
         ("rename .*.model.partial", 0),
         ("rename .*.model.partial", -1),
         ("open .*report.json", 0),
@@ -725,6 +754,23 @@ def test_a_run_killed_at_a_bad_moment_and_resumed_gives_the_same_bits(
     assert killing.wait(killing.start(config, tmp_path / "run", die_at)) == -9
     assert killing.wait(killing.start(config, tmp_path / "run")) == 0
     assert outcome(tmp_path / "run") == expected
+
+
+def test_a_row_of_the_spectrum_that_a_kill_left_before_its_checkpoint_is_written_anew(
+    uninterrupted, tmp_path
+):
+    folder, expected, events = uninterrupted
+    config, run = folder / "often.toml", tmp_path / "run"
+    rows = [
+        i for i, event in enumerate(events) if re.search("rename .*spectrum.csv.partial", event)
+    ]
+    assert killing.wait(killing.start(config, run, die_at=rows[1] + 1)) == -9
+    assert list(read_spectrum(run)) == [1, 2]
+    assert [row["epoch"] for row in run_log(run)] == [1]
+    with (run / "spectrum.csv").open("a") as file:  # and one that nothing in this run computes
+        file.write(f"3{',7' * 12}\n")
+    assert killing.wait(killing.start(config, run)) == 0
+    assert outcome(run) == expected
 
 
 @pytest.mark.parametrize("how_often", ["rarely", "often"])

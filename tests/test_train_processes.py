@@ -14,6 +14,7 @@ from tiny import tiny_config, write_tones
 
 from otomatch import AudioTextModel, evaluate, open_dataset, train
 from otomatch.config import dump_toml, load_config
+from otomatch.journal import read_spectrum
 
 pytestmark = pytest.mark.filterwarnings("ignore::otomatch.diagnostics.TrainingWarning")
 
@@ -103,6 +104,10 @@ def alike(run, other):
             if key.startswith(jumps):
                 continue
             assert row[key] == pytest.approx(twin[key], rel=2e-3, abs=2e-3), key
+    spectra = [read_spectrum(at) for at in (run, other)]
+    assert spectra[0] == {
+        epoch: pytest.approx(values, rel=2e-3, abs=2e-3) for epoch, values in spectra[1].items()
+    }
     first, second = (load_file(at / "checkpoint" / "state.safetensors") for at in (run, other))
     weights = [key for key in first if key.startswith(("model.", "extra."))]
     assert weights

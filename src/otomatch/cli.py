@@ -12,11 +12,13 @@ from rich.markup import escape
 
 from otomatch import __version__, cli_library, cli_study
 from otomatch.cli_data import app as data_app
+from otomatch.cli_pictures import app as picture_app
 from otomatch.errors import ConfigError, OtomatchError
 from otomatch.terminal import (
     AsJson,
     counting,
     device,
+    in_split,
     integers,
     list_skipped,
     show_classification,
@@ -36,6 +38,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app, name="data")
+app.add_typer(picture_app, name="picture")
 
 
 class Split(StrEnum):
@@ -172,9 +175,9 @@ def train(
 ) -> None:
     """Train a model, or resume a run that was interrupted.
 
-    The run folder gets config.toml, log.csv (a row per epoch), tensorboard/, checkpoint/, model/
-    (the best epoch) and report.json; noise.json where captions were exchanged, and pairs.csv where
-    the wrong ones are estimated.
+    The run folder gets config.toml, log.csv (a row per epoch), spectrum.csv (the eigenvalues of the
+    metric, a row per epoch), tensorboard/, checkpoint/, model/ (the best epoch) and report.json;
+    noise.json where captions were exchanged, and pairs.csv where the wrong ones are estimated.
 
     Examples:
     otomatch train --data scenes --run runs/first
@@ -257,11 +260,10 @@ def evaluate(
     from otomatch.model import AudioTextModel
 
     processes.join()
-    dataset = open_dataset(data)
-    split = split or ("test" if "test" in dataset.splits else None)
+    dataset = in_split(open_dataset(data), split)
     report = measure(
         AudioTextModel.from_pretrained(model, device()),
-        dataset.select(split) if split else dataset,
+        dataset,
         ks=integers("--recall", recall),
         map_ks=integers("--map", precision),
         progress=True,
@@ -308,7 +310,8 @@ def zeroshot(
     from otomatch import processes
     from otomatch.datasets import open_dataset
     from otomatch.model import AudioTextModel
-    from otomatch.report import check_picture, draw_confusion
+    from otomatch.pictures import draw_confusion
+    from otomatch.plots import check_picture
     from otomatch.zeroshot import PROMPT
     from otomatch.zeroshot import zeroshot as classify
 
@@ -316,8 +319,7 @@ def zeroshot(
         check_picture(picture)
     processes.join()
     dataset = open_dataset(data)
-    split = split or ("test" if "test" in dataset.splits else None)
-    chosen = dataset.select(split) if split else dataset
+    chosen = in_split(dataset, split)
     report = classify(
         AudioTextModel.from_pretrained(model, device()),
         chosen.in_folds(integers("--fold", fold)) if fold else chosen,

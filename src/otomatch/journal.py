@@ -17,6 +17,7 @@ from otomatch.retrieval import RetrievalReport
 
 Show = Callable[[int, int, Mapping[str, float]], None]
 _CONFIG, _NOISE, _DATA = "config.toml", "noise.json", "data.sha256"
+_SPECTRUM = "spectrum.csv"
 
 
 def check_folder(run: Path, config: Config) -> None:
@@ -84,6 +85,50 @@ def write_log(run: Path, rows: Sequence[Mapping[str, float]]) -> None:
         writer.writeheader()
         writer.writerows(rows)
     _replace(run / "log.csv", text.getvalue())
+
+
+def write_spectrum(run: Path, epoch: int, values: Sequence[float]) -> None:
+    """Put a row into the run's spectrum.csv: an epoch, and M's eigenvalues after it.
+
+    It is written before the epoch's checkpoint. Rows of this epoch and later ones, left by a kill
+    between the two, are dropped.
+
+    Args:
+        run: its folder.
+        epoch: from 1.
+        values: the D eigenvalues, largest first.
+    """
+    path = run / _SPECTRUM
+    lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
+    header = ",".join(["epoch", *(f"eigenvalue_{place}" for place in range(1, len(values) + 1))])
+    kept = [line for line in lines if int(line.partition(",")[0]) < epoch]
+    row = ",".join([str(epoch), *(f"{value:.7g}" for value in values)])  # M is float32
+    _replace(path, "\n".join([header, *kept, row]) + "\n")
+
+
+def read_spectrum(run: Path) -> dict[int, list[float]]:
+    """Eigenvalues of M after each epoch, largest first, by epoch, as `write_spectrum` left them.
+
+    Raises:
+        RunError: the run has no spectrum.csv, or it is malformed.
+    """
+    path = run / _SPECTRUM
+    if not path.is_file():
+        found = "a run without one" if (run / _CONFIG).is_file() else "no run"
+        raise RunError(
+            f"{path}: no such file; {run} is {found}. Training writes it after every epoch: give "
+            "the folder of a run, and if an earlier version trained it, train it again with this "
+            "version"
+        )
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            _, *rows = csv.reader(file)
+        found_rows = {int(row[0]): [float(value) for value in row[1:]] for row in rows}
+    except (ValueError, IndexError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is malformed ({error}); train the run again") from error
+    if not found_rows or len({len(values) for values in found_rows.values()}) > 1:
+        raise RunError(f"{path} has no rows, or rows of several lengths; train the run again")
+    return found_rows
 
 
 def epoch_line(row: Mapping[str, float], epochs: int, best: int) -> str:

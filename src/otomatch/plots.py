@@ -14,6 +14,7 @@ from otomatch.errors import InvalidInputError, MissingDependencyError
 
 if TYPE_CHECKING:  # matplotlib is optional, and loads slowly
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -77,6 +78,19 @@ def heading(figure: "Figure", title: str, details: str = "") -> None:
     """Write a title above all panels, and below it, if given, a line of figures."""
     text = f"{title}\n{details}" if details else title
     figure.suptitle(text, fontsize=FONT, **PLAIN)
+
+
+def colour_bar(
+    figure: "Figure",
+    shades: "ScalarMappable",
+    axes: "Axes | npt.NDArray[Any]",
+    label: str,
+    **options: Any,
+) -> None:
+    """Add the scale of colours of a panel or of several; ``options`` are matplotlib's."""
+    bar = figure.colorbar(shades, ax=axes, **options)
+    bar.set_label(label, fontsize=FONT)
+    bar.ax.tick_params(which="both", labelsize=SMALL, color=_INK, labelcolor=_INK)
 
 
 def save(figure: "Figure", path: Path) -> None:

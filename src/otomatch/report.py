@@ -1,22 +1,17 @@
-"""Reports as tables and pictures: rich tables for a terminal, Markdown for a model card."""
+"""Reports as tables: rich tables for a terminal, Markdown for a model card."""
 
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from otomatch.classification import ClassificationReport
 from otomatch.datasets.check import Check, Part
-from otomatch.errors import InvalidInputError, MissingDependencyError
 from otomatch.retrieval import DirectionReport, RetrievalReport
 from otomatch.types import Hit, Skipped
 
-PICTURES = (".png", ".svg", ".pdf")
 DIRECTIONS = (("text to audio", "text_to_audio"), ("audio to text", "audio_to_text"))
 
 
@@ -55,7 +50,7 @@ def retrieval_table(report: RetrievalReport, title: str, chance: bool = False) -
 
 def classification_table(report: ClassificationReport, title: str) -> Table:
     """Accuracy and mAP, by distance and by the plan, as a table for a terminal."""
-    table = Table(title=Text(title, "table.title"), caption=_size(report))
+    table = Table(title=Text(title, "table.title"), caption=classification_size(report))
     table.add_column("ranked by")
     table.add_column("accuracy", justify="right")
     table.add_column("mAP", justify="right")
@@ -63,6 +58,12 @@ def classification_table(report: ClassificationReport, title: str) -> Table:
         if part is not None:
             table.add_row(name, f"{part.accuracy:.1f}", f"{part.map:.3f}")
     return table
+
+
+def classification_size(report: ClassificationReport) -> str:
+    """What the figures were measured on, and what guessing would give."""
+    classes = len(report.classes)
+    return f"{report.clips} clips, {classes} classes, chance {100 / classes:.1f} %"
 
 
 def classes_table(report: ClassificationReport, most: int = 10) -> Table:
@@ -79,53 +80,6 @@ def classes_table(report: ClassificationReport, most: int = 10) -> Table:
         taken = Text(f"{name} ({-count})" if count else "")
         table.add_row(Text(report.classes[row]), str(sum(counts)), f"{value:.1f}", taken)
     return table
-
-
-def check_picture(path: Path) -> None:
-    """See that a picture can be drawn, before long work whose result it is to show.
-
-    Raises:
-        InvalidInputError: the file's name ends in none of `PICTURES`.
-        MissingDependencyError: matplotlib is not installed.
-    """
-    if path.suffix.lower() not in PICTURES:
-        raise InvalidInputError(f"{path}: expected a name that ends in {', '.join(PICTURES)}")
-    if find_spec("matplotlib") is None:
-        raise MissingDependencyError(
-            "pictures need matplotlib; install it with: pip install 'otomatch[plots]'"
-        )
-
-
-def draw_confusion(report: ClassificationReport, path: Path, title: str) -> None:
-    """Draw the confusion matrix: counts as numbers, shares of each class as shades of one hue.
-
-    Args:
-        report: what to draw.
-        path: file to write, in the format that its name ends in; its folder is made if need be.
-        title: stands above the accuracy.
-
-    Raises:
-        InvalidInputError, MissingDependencyError: as for `check_picture`.
-    """
-    check_picture(path)
-    from matplotlib.figure import Figure
-
-    counts = np.array(report.confusion)
-    share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    # Inches and points: cells of one size, unless the picture would be too small or too large.
-    cell = min(max(0.3, 2 / len(counts)), 24 / len(counts))
-    side, font = cell * len(counts), min(8.0, 72 * cell * 0.8)
-    figure = Figure(figsize=(side, side))
-    axes = figure.add_axes((0, 0, 1, 1))
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    scale = figure.add_axes((1 + 0.2 / side, 0, 0.15 / side, 1))
-    figure.colorbar(image, cax=scale, label="share of the clips of a class")
-    heading = f"{title}\naccuracy {report.accuracy:.1f} %, {_size(report)}"
-    _write_labels(axes, report.classes, font, heading)
-    if 0.6 * font * len(str(counts.max())) < 72 * cell * 0.9:
-        _write_counts(axes, counts, share, font)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, bbox_inches="tight")  # labels and title lie around the cells
 
 
 def hits_table(hits: Sequence[Hit], query: str) -> Table:
@@ -219,26 +173,6 @@ not comparable with per-query ranking.
 {settings.strip()}
 ```
 """
-
-
-def _size(report: ClassificationReport) -> str:
-    classes = len(report.classes)
-    return f"{report.clips} clips, {classes} classes, chance {100 / classes:.1f} %"
-
-
-def _write_labels(axes: Any, classes: Sequence[str], font: float, heading: str) -> None:
-    plain: dict[str, Any] = {"parse_math": False}  # a dollar sign in a label is no formula
-    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=font, **plain)
-    axes.set_yticks(range(len(classes)), classes, fontsize=font, **plain)
-    axes.set(xlabel="taken for", ylabel="class")
-    axes.set_title(heading, fontsize=10, **plain)
-
-
-def _write_counts(axes: Any, counts: Any, share: Any, font: float) -> None:
-    for row, column in np.argwhere(counts):
-        colour = "white" if share[row, column] > 0.5 else "black"
-        style = {"ha": "center", "va": "center", "color": colour, "fontsize": font}
-        axes.text(column, row, str(counts[row, column]), **style)
 
 
 def _part_cells(part: Part) -> list[str]:

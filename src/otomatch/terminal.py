@@ -17,6 +17,7 @@ from otomatch.types import Skipped
 
 if TYPE_CHECKING:  # torch loads slowly; --help must not
     from otomatch.classification import ClassificationReport
+    from otomatch.datasets import CaptionDataset
     from otomatch.retrieval import RetrievalReport
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
@@ -70,6 +71,12 @@ def device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def in_split(dataset: "CaptionDataset", split: str | None) -> "CaptionDataset":
+    """The split that was asked for, else the test split if there is one, else all clips."""
+    split = split or ("test" if "test" in dataset.splits else None)
+    return dataset.select(split) if split else dataset
 
 
 def integers(option: str, text: str) -> list[int]:

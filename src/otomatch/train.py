@@ -1,9 +1,10 @@
 """Train a model: projected gradient descent on the transport loss, or on a baseline.
 
 A run is a folder: ``config.toml`` as resolved, ``data.sha256`` (a fingerprint of its data),
-``log.csv`` with a row per epoch, ``noise.json`` where captions were exchanged, ``checkpoint/``,
-``model/`` (the best epoch) and ``report.json``. Starting a run that exists resumes it; on a CPU the
-weights are then bit for bit those of a run that was never stopped.
+``log.csv`` and ``spectrum.csv`` (the eigenvalues of M) with a row per epoch, ``noise.json`` where
+captions were exchanged, ``checkpoint/``, ``model/`` (the best epoch) and ``report.json``. Starting
+a run that exists resumes it; on a CPU the weights are then bit for bit those of a run that was
+never stopped.
 """
 
 import json
@@ -26,7 +27,7 @@ from otomatch import checkpoint, journal, processes
 from otomatch.batch_norm import convert_batch_norm
 from otomatch.batches import Batch, EpochBatches, PairCollator, spec_augment
 from otomatch.config import Config, MatchingConfig, dump_toml
-from otomatch.diagnostics import gradient_norms, spectrum
+from otomatch.diagnostics import eigenvalues, gradient_norms, spectrum
 from otomatch.encoders import audio_encoder, text_encoder
 from otomatch.errors import InvalidInputError, RunError
 from otomatch.evaluate import evaluate, score_embeddings
@@ -253,7 +254,8 @@ class _Trainer:
         state, score = self.state, journal.score(report)
         if self.evidence is not None:
             self.evidence.update(self.model, state.epoch)
-        state.log.append(self._row(report, seconds))
+        values = eigenvalues(self.model.ground.matrix)
+        state.log.append(self._row(report, seconds, values))
         state.epoch, state.step, state.sums, state.counts = state.epoch + 1, 0, {}, {}
         if score > state.best_score:
             state.best_score, state.best_epoch = score, state.epoch
@@ -262,11 +264,15 @@ class _Trainer:
         patience = self.config.run.patience
         state.finished = state.epoch >= self.config.optim.epochs or 0 < patience <= waited
         monitor.follow(state.log, state.warned)
+        if self.leads:
+            journal.write_spectrum(self.run, state.epoch, values.tolist())
         self._save()
         line = journal.epoch_line(state.log[-1], self.config.optim.epochs, state.best_epoch)
         self.console.print(line, soft_wrap=True, highlight=False)
 
-    def _row(self, report: RetrievalReport, seconds: tuple[float, float]) -> dict[str, float]:
+    def _row(
+        self, report: RetrievalReport, seconds: tuple[float, float], values: Tensor
+    ) -> dict[str, float]:
         """What is logged of an epoch; everything but the wait for data is a mean over its steps."""
         state = self.state
         means = {key: value / state.counts[key] for key, value in state.sums.items()}
@@ -276,7 +282,7 @@ class _Trainer:
         row = {"epoch": state.epoch + 1, **times, **means}
         if self.evidence is not None:
             row["clean_share"] = self.evidence.clean_share
-        row |= spectrum(self.model.ground.matrix)
+        row |= spectrum(values)
         return row | {"score": journal.score(report), **journal.flat(report)}
 
     def _save(self) -> None:
