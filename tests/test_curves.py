@@ -115,6 +115,13 @@ def test_names_that_are_far_apart_stay_where_they_are():
 # --- spectrum ------------------------------------------------------------------------------------
 
 
+def test_where_no_eigenvalue_is_tiny_the_axis_ends_below_the_smallest(drawn, tmp_path):
+    draw_spectrum({1: [2.0, 0.5], 2: [2.0, 0.4]}, tmp_path / "spectrum.png", "run")
+    axes = drawn[0].axes[0]
+    assert 0.1 < axes.get_ylim()[0] < 0.4
+    assert axes.get_ylabel() == "eigenvalue of M (log)"
+
+
 def test_every_epoch_has_a_line_from_the_largest_eigenvalue_to_the_smallest(drawn, tmp_path):
     spectra = {1: [1.0, 1.0, 1.0, 1.0], 2: [0.5, 2.0, 1.0, 0.25], 5: [3.0, 3.0, 0.0, -1e-19]}
     draw_spectrum(spectra, tmp_path / "new" / "spectrum.svg", "a $run$")

@@ -94,8 +94,10 @@ def draw_spectrum(spectra: Mapping[int, Sequence[float]], path: Path, title: str
     for colour, row in zip(shade.to_rgba(np.array(epochs)), values, strict=True):
         axes.plot(ranks, row.clip(floor), color=colour, linewidth=1, marker=marker)
     axes.set(xlabel="rank of the eigenvalue", yscale="log")
-    axes.set(ylabel=f"eigenvalue of M (log; below {floor:.0e}: drawn there)")
-    axes.set_ylim(bottom=floor / 1.5)
+    lowest = float(values.min())
+    note = f"; below {floor:.0e}: drawn there" if lowest < floor else ""
+    axes.set(ylabel=f"eigenvalue of M (log{note})")
+    axes.set_ylim(bottom=max(floor, lowest) / 1.5)
     colour_bar(made, shade, axes, "epoch", ticks=MaxNLocator(6, integer=True))
     first, last = (effective_rank(torch.from_numpy(values[at])) for at in (0, -1))
     heading(
