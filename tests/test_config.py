@@ -345,7 +345,7 @@ def test_a_wrong_value_is_refused_with_its_field_and_what_is_allowed(override, m
         ("train.lr=1", f"train = {{'lr': 1}}: unknown key; known here: {SECTIONS}"),
         ("loss.temperature=1", "loss.temperature = 1: unknown key; known here: name, epsilon, "
          "mass, target, mass_epochs, evidence, null, scale, tolerance, max_iterations, gradient"),
-        ("ground.rank=8", "ground.rank = 8: unknown key; known here: name"),
+        ("ground.rank=8", "ground.rank = 8: unknown key; known here: name, project"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_is_refused_with_the_keys_that_are_known_there(override, message):
@@ -354,14 +354,14 @@ def test_an_unknown_key_is_refused_with_the_keys_that_are_known_there(override, 
 
 def test_a_key_of_another_kind_of_loss_or_ground_metric_is_unknown():
     assert refused("loss.name=ntxent", "loss.epsilon=0.1") == [
-        "loss.epsilon = 0.1: unknown key; known here: name, temperature"
+        "loss.epsilon = 0.1: unknown key; known here: name, temperature, entropy"
     ]
     assert refused("loss.name=triplet", "loss.temperature=0.1") == [
         "loss.temperature = 0.1: unknown key; known here: name, margin, negatives"
     ]
-    for name in ("identity", "diagonal", "full"):
+    for name, known in (("identity", "name"), ("diagonal", "name"), ("full", "name, project")):
         assert refused(f"ground.name={name}", "ground.rank=8") == [
-            "ground.rank = 8: unknown key; known here: name"
+            f"ground.rank = 8: unknown key; known here: {known}"
         ]
     assert refused("ground.name=low-rank", "ground.dim=8", "ground.rank=0") == [
         "ground.rank = 0: Input should be greater than or equal to 1",

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[1] / "configs"
 FILES = sorted(path.stem for path in FOLDER.glob("*.toml"))
 CLAP = "clap:laion/clap-htsat-unfused"
 LOSSES = {
-    "ntxent": {"name": "ntxent", "temperature": 0.07},
+    "ntxent": {"name": "ntxent", "temperature": 0.07, "entropy": 0.0},
     "triplet": {"name": "triplet", "margin": 0.2, "negatives": "hardest"},
     "weighted-triplet": {"name": "weighted-triplet", "margin": 0.2},
 }

@@ -24,6 +24,7 @@ MUCH = (
     "optim.drop_last=false",
     "optim.lr=0.003",
     "optim.epochs=3",
+    "run.precision=no",  # half precision, where the processor has it, rounds parts otherwise
 )
 LOSSES = {
     "balanced": (),
