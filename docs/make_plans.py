@@ -34,7 +34,8 @@ for axes, (name, model) in zip(panels[0], models.items(), strict=True):
     plan = sinkhorn(cost / cost.max(), PLAN_EPSILON).plan
     image = shade_plan(axes, plan)
     matched = plan.diagonal().sum().item()
-    axes.set_title(f"{name}: {100 * matched:.0f} % of the mass on the right pairs (outlined)")
+    title = f"{name}: {100 * matched:.0f} % of the mass on the right pairs (outlined)"
+    axes.set_title(title, fontsize=plots.FONT)
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
     axes.set_yticks(range(len(labels)), labels if axes is panels[0, 0] else [""] * len(labels))
     axes.set_xlabel("description")
