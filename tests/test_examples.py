@@ -30,7 +30,8 @@ def test_ddp_matching_loss_gives_the_same_losses_in_one_process_and_in_two(monke
     assert alone[-1] < 0.5 * alone[0]
     script = str(EXAMPLES / "ddp_matching_loss.py")
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
-    done = subprocess.run([sys.executable, *launch], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *launch], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     shared = [float(line.split("KL")[1]) for line in done.stdout.splitlines()]
     assert shared == pytest.approx(alone, abs=0.01)
 
