@@ -88,7 +88,7 @@ def test_an_interrupted_study_says_how_to_go_on(study, tones, monkeypatch):
 def test_the_number_of_data_sets_must_suit_the_study(study, tones, name, times):
     done = study(name, *["--data", str(tones)] * times)
     assert isinstance(done.exception, ConfigError)
-    assert f"the study {name} takes --data {3 - times} time(s), got {times}" in str(done.exception)
+    assert f"the study {name} takes {3 - times} data set(s), got {times}" in str(done.exception)
 
 
 def test_transfer_measures_every_model_on_both_kinds_of_data(study, tones, tmp_path):

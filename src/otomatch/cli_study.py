@@ -9,8 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from otomatch.errors import ConfigError
-
 
 class Name(StrEnum):
     """The studies; `otomatch.studies.grids` declares their grids."""
@@ -82,10 +80,6 @@ def study(
 
     console = Console(stderr=True)
     chosen = STUDIES[name.value]
-    if len(data) != chosen.domains:
-        raise ConfigError(
-            f"the study {name} takes --data {chosen.domains} time(s), got {len(data)}"
-        )
     settings = Settings(
         data,
         out,
