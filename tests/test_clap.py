@@ -191,7 +191,7 @@ def test_the_command_line_indexes_with_a_clap_and_spans_end_with_their_sounds(ti
     result = CliRunner().invoke(app, ["index", str(tmp_path / "sounds"), *arguments])
     assert result.exit_code == 0, result.output
     library = SoundLibrary.open(tmp_path / "library")
-    assert len(library) == 1 + 1 + 3
+    assert len(library) == 1 + 1 + 4
     hits = {hit.path.rpartition("/")[2]: hit for hit in library.search("rain", k=3)}
     assert (hits["short.wav"].start, hits["short.wav"].end) == (0, pytest.approx(0.3))
     assert (hits["whole.wav"].start, hits["whole.wav"].end) == (0, pytest.approx(1.0))

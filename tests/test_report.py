@@ -50,7 +50,7 @@ def table_rows(text: str) -> list[list[str]]:
 
 
 def hit(path: str, label: str | None = None, caption: str | None = None) -> Hit:
-    return Hit(path, 1.0, 2.25, 0.12345, label, caption)
+    return Hit("0" * 16, path, 1.0, 2.25, 9.0, 0.12345, 0.9, label, caption)
 
 
 # --- retrieval -------------------------------------------------------------------------------

@@ -180,15 +180,25 @@ class AudioTextModel(nn.Module):
         """
         return cut(features, self.window_frames, self.audio_encoder.frame_rate)
 
-    def sound_windows(self, clip: AudioInput) -> list[Window]:
+    def sound_windows(
+        self, clip: AudioInput, seconds: float | None = None, hop: float | None = None
+    ) -> list[Window]:
         """Windows of one sound, the last of which ends with it, though its features may go on.
 
-        Arguments and errors as for `embed_audio`.
+        Other arguments and errors as for `embed_audio`.
+
+        Args:
+            clip: the sound.
+            seconds: length of a window; None for the longest, ``window_seconds``.
+            hop: seconds between the beginnings of neighbours, at most; None for no overlap.
         """
         waveform = self._waveform(clip)
-        seconds = len(waveform) / self.audio_encoder.sample_rate
-        windows = self.windows(self._features(waveform))
-        return [window._replace(end=min(window.end, seconds)) for window in windows]
+        length = len(waveform) / self.audio_encoder.sample_rate
+        rate = self.audio_encoder.frame_rate
+        size = self.window_frames if seconds is None else 1 + round(seconds * rate)
+        step = None if hop is None else round(hop * rate)
+        windows = cut(self._features(waveform), min(size, self.window_frames), rate, step)
+        return [window._replace(end=min(window.end, length)) for window in windows]
 
     def embed_text(self, captions: Sequence[str]) -> Tensor:
         """Embed descriptions: n strings -> unit vectors, float32 (n, D), on the CPU.

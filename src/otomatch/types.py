@@ -57,24 +57,57 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """A file in a library.
+
+    Attributes:
+        id: 16 hex digits that stand for its path.
+        path: the file, absolute.
+        root: the folder under which it was indexed, absolute.
+        duration: seconds.
+        windows: how many stretches of it are stored.
+        label: its class, if known.
+        caption: a description, if known.
+        tags: what the tags inside the file say, if anything.
+    """
+
+    id: str
+    path: str
+    root: str
+    duration: float
+    windows: int
+    label: str | None = None
+    caption: str | None = None
+    tags: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A file that answers a query, at its best window.
 
     Attributes:
+        id: 16 hex digits that stand for the file, as in `Sound`.
         path: the file.
         start: seconds from its beginning.
         end: seconds from its beginning.
+        duration: of the whole file, seconds.
         distance: learned distance between query and window; 0 is the best.
+        relevance: 0 to 1, comparable between queries.
         label: its class, if known.
         caption: a description, if known.
+        tags: what the tags inside the file say, if anything.
     """
 
+    id: str
     path: str
     start: float
     end: float
+    duration: float
     distance: float
-    label: str | None
-    caption: str | None
+    relevance: float
+    label: str | None = None
+    caption: str | None = None
+    tags: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -1,0 +1,12 @@
+"""A searchable library of sounds: windows of files as vectors in LanceDB.
+
+The vectors are whitened, so that the model's learned distance is plain Euclidean distance and any
+vector index can serve it. A library is a LanceDB folder; it keeps a copy of its model (``model/``)
+and the model's fingerprint, and refuses the vectors of another.
+"""
+
+from otomatch.library.files import SoundFile, find_sounds
+from otomatch.library.indexing import AddReport
+from otomatch.library.sound_library import SoundLibrary, open_or_create
+
+__all__ = ["AddReport", "SoundFile", "SoundLibrary", "find_sounds", "open_or_create"]
