@@ -53,7 +53,8 @@ def index(
         float | None,
         typer.Option(
             help="Seconds of the windows into which long files are cut, for a new library. "
-            "Default: the longest that the model takes."
+            "Default: 5; for a CLAP the 10 that it takes. Shorter ones tell better where a sound "
+            "is, longer ones what goes with what."
         ),
     ] = None,
     hop: Annotated[
@@ -89,7 +90,7 @@ def index(
 
     otomatch index ~/sounds --model laion/clap-htsat-unfused --library clap-library
 
-    otomatch index ~/field --library field --model runs/first/model --window 5 --hop 2.5
+    otomatch index ~/field --library field --model runs/first/model --window 2.5 --hop 1
     """
     from otomatch.library import find_sounds, open_or_create
     from otomatch.library.store import exists

@@ -69,7 +69,8 @@ def renamed_rows(rows: pa.Table, sound: SoundFile, stamp: str) -> pa.Table:
     columns = _named(sound, stamp, rows["tags"][0].as_py(), starts)
     for name, values in columns.items():
         place = rows.schema.get_field_index(name)
-        rows = rows.set_column(place, rows.schema.field(name), [values])
+        kind = rows.schema.field(name)
+        rows = rows.set_column(place, kind, pa.array(values, kind.type))
     return rows
 
 

@@ -30,6 +30,7 @@ from otomatch.model import AudioInput, AudioTextModel
 from otomatch.types import Hit, LibraryInfo, Sound
 
 _MODEL = "model"
+_WINDOW = 5.0  # seconds; measured, see docs/library.md
 
 
 class SoundLibrary:
@@ -53,8 +54,8 @@ class SoundLibrary:
             uri: a folder, absent or empty, or another place that LanceDB can write.
             model: folder or name of the model; a local library keeps a copy.
             device: where the model computes.
-            window: seconds of the windows into which long files are cut; None for the longest
-                that the model takes.
+            window: seconds of the windows into which long files are cut; None for 5, or what the
+                model takes if that is less, or is one length only (a CLAP's 10).
             hop: seconds between the beginnings of neighbouring windows; None for half a window.
 
         Raises:
@@ -396,13 +397,14 @@ def _moment(when: datetime) -> str:
 def _lengths(model: AudioTextModel, window: float | None, hop: float | None) -> tuple[float, float]:
     """Checked lengths of window and hop, seconds."""
     longest = float(model.settings["window_seconds"])
-    window = longest if window is None else window
+    only = model.audio_encoder.window_seconds
+    window = (only or min(longest, _WINDOW)) if window is None else window
     if not (math.isfinite(window) and 0 < window <= longest):
         raise InvalidInputError(
             f"a window must be longer than 0 and at most {longest:g} s, what the model takes, "
             f"got {window:g}"
         )
-    if model.audio_encoder.window_seconds not in (None, window):
+    if only not in (None, window):
         raise InvalidInputError(
             f"this model takes windows of exactly {longest:g} s, got {window:g}; leave --window out"
         )
