@@ -31,7 +31,8 @@ def export(store: Store, path: Path) -> int:
     if kind not in _WRITERS:
         raise InvalidInputError(f"{path}: give a name that ends in .parquet or .csv")
     columns = [name for name in store.table.schema.names if kind != ".csv" or name != "vector"]
-    schema = pa.schema([store.table.schema.field(name) for name in columns])
+    whole = store.table.schema
+    schema = pa.schema([whole.field(name) for name in columns], metadata=whole.metadata)
     count = 0
     with _replacing(path) as partial, _WRITERS[kind](partial, schema) as writer:
         for batch in store.batches(columns):

@@ -66,7 +66,7 @@ class Indexer:
         run.tally.unchanged += made.unchanged
         skipped = [Skipped(readable(p), "its name is not valid Unicode; rename it") for p in unfit]
         added = run.tally.added + run.tally.changed
-        return AddReport(added, run.tally.unchanged, (*skipped, *run.skipped))
+        return AddReport(added, run.tally.unchanged, _sorted([*skipped, *run.skipped]))
 
     def index(
         self,
@@ -96,7 +96,7 @@ class Indexer:
             t.moved,
             t.removed,
             t.unchanged + made.unchanged,
-            tuple(dict.fromkeys((*left_out, *run.skipped))),
+            _sorted([*left_out, *run.skipped]),
             interrupted=stop(),
         )
 
@@ -120,6 +120,11 @@ def _finish(store: Store) -> None:
     """What follows when all is stored."""
     with store.writing():
         store.tidy()
+
+
+def _sorted(skipped: Iterable[Skipped]) -> tuple[Skipped, ...]:
+    """Each file once, by name: threads finish in any order, and folders may overlap."""
+    return tuple(sorted(dict.fromkeys(skipped), key=lambda entry: entry.name))
 
 
 def _as_before(path: str, old: Stored, now: Mapping[str, Stored]) -> bool:
@@ -232,7 +237,7 @@ class _Run:
 
     def _embed(self) -> None:
         """Embed the windows in hand."""
-        batch, self._batch = self._batch, []
+        batch = self._batch
         if not batch:
             return
         model = self._load()
@@ -241,6 +246,7 @@ class _Run:
             held = self._open.setdefault(sound.path, _Open())
             held.spans.append((window.start, window.end))
             held.vectors.append(vector)
+        self._batch = []  # only now: a file is whole once none of its windows waits here
         self._progress.heard(sum(window.end - window.start for _, window in batch))
 
     def _due(self) -> bool:

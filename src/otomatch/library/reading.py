@@ -157,7 +157,9 @@ class _ClosedError(Exception):
 def _reason(error: Exception, path: Path) -> str:
     """What is wrong, without the file's name, so that like reasons read alike."""
     text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    text = text.removeprefix(f"{path}: ").replace(f"Error opening {str(path)!r}: ", "")
+    for named in (f"{path}: ", f"Error opening {str(path)!r}: ", f": {str(path)!r}"):
+        text = text.replace(named, "")
+    text = text.replace(str(path), "the file")
     if not isinstance(error, AudioError | OSError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return files.readable(text)[:_LONGEST_REASON]
