@@ -151,3 +151,15 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_model(tones, tiny_bert, tmp_
         for run in (whole, again)
     ]
     same(*vectors, 1e-3)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_pairs_drawn_at_random_are_not_learnt(precision, tones, tiny_bert, tmp_path):
+    # Nothing in a step may tell which caption stands beside which sound: see heads.py.
+    wrong = ["data.noise=1.0", "model.dropout=0.5", "optim.epochs=12", "optim.lr=0.003"]
+    config = tiny_config(tones, tiny_bert, f"run.precision={precision!r}", *wrong)
+    result = train(config, tmp_path / "run", progress=False)
+    rows = (result.folder / "log.csv").read_text().splitlines()
+    column = rows[0].split(",").index("loss")
+    first, last = (float(row.split(",")[column]) for row in (rows[1], rows[-1]))
+    assert last > 0.5 * first
