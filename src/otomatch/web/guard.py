@@ -133,7 +133,9 @@ class Guard:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
-            return  # there is no websocket
+            else:
+                await send({"type": "websocket.close", "code": 1008})  # there is none
+            return
         answer: ASGIApp
         try:
             answer = self._check(scope, Headers(scope=scope)) or self.app
@@ -228,7 +230,9 @@ def _with_headers(send: Send) -> Send:
 def _without_port(host: str) -> str:
     """``[::1]:80`` -> ``::1``, ``localhost:80`` -> ``localhost``; "" for what is no host."""
     try:
-        return (urlsplit(f"//{host}").hostname or "") if "@" not in host else ""
+        parts = urlsplit(f"//{host}")
+        known = parts.port is None or parts.port >= 0  # raises where it is no number
+        return (parts.hostname or "") if known and "@" not in host else ""
     except ValueError:
         return ""
 

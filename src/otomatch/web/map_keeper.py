@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import logging
 import os
 import tempfile
 import time
@@ -17,10 +16,9 @@ from otomatch.errors import OtomatchError
 from otomatch.library import SoundLibrary
 from otomatch.types import Sound
 from otomatch.web.answers import MapCluster, MapPoint, SoundMap
+from otomatch.web.problems import LOGGER
 from otomatch.web.sound_map import TARGET
 from otomatch.web.worker import WorkerCrashError, WorkerProcess
-
-LOGGER = logging.getLogger("otomatch.web")
 
 _FILE = "map.json"
 _FORMAT = 1
