@@ -66,10 +66,15 @@ class MapKeeper:
         try:
             self._map = await asyncio.to_thread(self._made)
             self._version = version
-        except (OtomatchError, OSError) as error:
+        except Exception as error:
             if self._closed:
                 return
-            LOGGER.warning("the map of the library could not be made: %s", error)
+            foreseen = isinstance(error, OtomatchError | OSError)
+            LOGGER.warning(
+                "the map of the library could not be made: %s",
+                error,
+                exc_info=None if foreseen else error,
+            )
             self._map = SoundMap(state="failed", points=[], clusters=[])
 
     def _made(self) -> SoundMap:
