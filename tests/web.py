@@ -1,11 +1,13 @@
 """A small library behind the server's application, for the tests of the web package."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from sounds import hiss, tone, write_audio
 from starlette.testclient import TestClient
 from tiny import tiny_model
@@ -14,6 +16,7 @@ from otomatch.library import SoundLibrary, find_sounds
 from otomatch.web.app import create_app
 from otomatch.web.guard import Access
 from otomatch.web.services import Services
+from otomatch.web.serving import listening
 from otomatch.web.settings import Limits
 
 HOST = "127.0.0.1:8765"
@@ -61,6 +64,28 @@ def served(
     app = create_app(library, access, limits, **options)
     with TestClient(app, f"http://{HOST}", raise_server_exceptions=False) as client:
         yield client
+
+
+@contextmanager
+def running(
+    library: SoundLibrary, access: Access | None = None, limits: Limits | None = None
+) -> Iterator[str]:
+    """The address of a real server in a thread."""
+    with listening("127.0.0.1", 0) as own:
+        config = uvicorn.Config(
+            create_app(library, access, limits), lifespan="on", log_level="warning", ws="none"
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [own]})
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the server did not start"
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{own.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def services(client: TestClient) -> Services:

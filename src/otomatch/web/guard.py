@@ -141,9 +141,21 @@ class Guard:
             answer = self._check(scope, Headers(scope=scope)) or self.app
         except Problem as problem:
             answer = problem_response(problem)
+        status = 0
+
+        async def sender(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(message)
+            await send(message)
+
         self._under_way += 1
         try:
-            await answer(scope, receive, _with_headers(send))
+            await answer(scope, receive, sender)
+        except Exception:
+            if status != 500:  # else it has been logged, and answered
+                raise
         finally:
             self._under_way -= 1
 
@@ -215,16 +227,11 @@ class Guard:
         return response
 
 
-def _with_headers(send: Send) -> Send:
-    async def sender(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in SECURITY_HEADERS.items():
-                headers[name] = value
-            headers.setdefault("Cache-Control", "no-store")
-        await send(message)
-
-    return sender
+def _add_headers(message: Message) -> None:
+    headers = MutableHeaders(scope=message)
+    for name, value in SECURITY_HEADERS.items():
+        headers[name] = value
+    headers.setdefault("Cache-Control", "no-store")
 
 
 def _without_port(host: str) -> str:
