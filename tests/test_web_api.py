@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -134,12 +135,14 @@ def test_results_follow_a_library_that_grows_and_shrinks(tmp_path, model):
         added = write_audio(sounds / "later" / "new.wav", tone(2500, 0.5))
         beside = SoundLibrary.open(tmp_path / "library")  # as another process would
         beside.add(find_sounds(sounds))
+        time.sleep(0.3)  # longer than a small library is remembered
         answer = client.get("/api/search", params=query)
         assert answer.json()["total"] == 6
         assert {h["name"]: h["folder"] for h in answer.json()["hits"]}["new.wav"] == "sounds/later"
         assert "sounds/later" in str(client.get("/api/folders").json())
         id_ = ids(beside)["new.wav"]
         assert client.get(f"/api/sounds/{id_}/audio").content == added.read_bytes()
+        time.sleep(0.3)  # longer than a small library is remembered
         beside._store.delete(f"file_id = '{id_}'")
         assert "new.wav" not in names(client.get("/api/search", params=query))
         assert client.get(f"/api/sounds/{id_}/audio").status_code == 404

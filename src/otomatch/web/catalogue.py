@@ -1,5 +1,6 @@
 """What the library holds as a whole: totals and folders, read again when it has changed."""
 
+import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +37,7 @@ class Catalogue:
         windows: number of stretches.
         seconds: length of all files.
         folders: sorted by name.
-        names: name of each sound's folder, from that of the indexed folder on, by id.
+        known: all sounds by their ids.
     """
 
     version: int
@@ -44,7 +45,7 @@ class Catalogue:
     windows: int
     seconds: float
     folders: tuple[FolderEntry, ...]
-    names: dict[str, str]
+    known: dict[str, Sound]
 
 
 class CatalogueKeeper:
@@ -53,13 +54,20 @@ class CatalogueKeeper:
     def __init__(self, library: SoundLibrary) -> None:
         self._library, self._lock = library, Lock()
         self._last: Catalogue | None = None
+        self._next = 0.0
 
     def current(self) -> Catalogue:
-        """The catalogue of the library as it is now."""
+        """The catalogue of the library as it is now, or was a moment ago.
+
+        While a large library is being indexed it changes all the time; at most a fifth of one
+        processor then goes into reading it again.
+        """
         with self._lock:
-            version = self._library.version
-            if self._last is None or self._last.version != version:
+            version, began = self._library.version, time.monotonic()
+            stale = self._last is None or self._last.version != version
+            if self._last is None or (stale and began >= self._next):
                 self._last = catalogue(version, self._library.sounds())
+                self._next = began + 5 * (time.monotonic() - began)
             return self._last
 
 
@@ -67,9 +75,7 @@ def catalogue(version: int, sounds: list[Sound]) -> Catalogue:
     """Count sounds and folders."""
     counts: Counter[str] = Counter()
     shown: dict[str, str] = {}
-    names = {}
     for sound in sounds:
-        names[sound.id] = shown_folder(sound)
         parent = PurePath(sound.path).parent
         above = takewhile(partial(_below, sound.root), parent.parents)
         for folder in (parent, *above):
@@ -82,7 +88,7 @@ def catalogue(version: int, sounds: list[Sound]) -> Catalogue:
         sum(sound.windows for sound in sounds),
         sum(sound.duration for sound in sounds),
         tuple(sorted(entries, key=lambda entry: (entry.name, entry.path))),
-        names,
+        {sound.id: sound for sound in sounds},
     )
 
 

@@ -14,7 +14,7 @@ from otomatch.errors import InvalidInputError, LibraryError
 from otomatch.library import SoundLibrary
 from otomatch.types import Hit, Sound
 from otomatch.web.answers import Query, SearchResponse, SoundHit
-from otomatch.web.catalogue import Catalogue, CatalogueKeeper
+from otomatch.web.catalogue import Catalogue, CatalogueKeeper, shown_folder
 from otomatch.web.problems import Problem
 
 
@@ -103,8 +103,11 @@ class Searches:
         Raises:
             Problem: 404, the library has none with this id.
         """
+        known = self._catalogues.current().known.get(id)
+        if known is not None:
+            return known
         try:
-            return self._library.sound(id)
+            return self._library.sound(id)  # perhaps it has just been added
         except LibraryError:
             raise Problem(
                 404, f"the library has no sound {id[:40]!r} (any more); search again"
@@ -115,7 +118,7 @@ class Searches:
     ) -> SearchResponse:
         began = time.perf_counter()
         catalogue = self._catalogues.current()
-        key = None if key is None else (catalogue.version, key)
+        key = None if key is None else (self._library.version, key)
         with self._lock:
             hits = None if key is None else self._found.get(key)
         if hits is None:
@@ -128,10 +131,10 @@ class Searches:
 
 
 def _sound_hit(hit: Hit, catalogue: Catalogue) -> SoundHit:
-    path = Path(hit.path)
+    path, sound = Path(hit.path), catalogue.known.get(hit.id)
     return SoundHit(
         name=path.name,
         # A sound that was added in this very moment is not in the catalogue yet.
-        folder=catalogue.names.get(hit.id, path.parent.name),
+        folder=path.parent.name if sound is None else shown_folder(sound),
         **hit.to_dict(),
     )
