@@ -25,6 +25,7 @@ from otomatch import audio, model_folder
 from otomatch.encoders import AudioEncoder, TextEncoder, audio_encoder, clap, text_encoder
 from otomatch.errors import InvalidInputError, ModelError
 from otomatch.ground import GROUND_METRICS, GroundMetric
+from otomatch.heads import head
 from otomatch.windows import Window, cut, stretches
 
 AudioInput = str | os.PathLike[str] | tuple[npt.ArrayLike | Tensor, int]
@@ -75,8 +76,8 @@ class AudioTextModel(nn.Module):
             "dropout": dropout,
             "window_seconds": window_seconds,
         }
-        self.audio_head = _head(audio.width, hidden, dim, dropout)
-        self.text_head = _head(text.width, hidden, dim, dropout)
+        self.audio_head = head(audio.width, hidden, dim, dropout)
+        self.text_head = head(text.width, hidden, dim, dropout)
         self.ground = _ground_metric(dim, **self.settings["ground"])
 
     def forward(
@@ -364,19 +365,6 @@ class AudioTextModel(nn.Module):
             for key, tensor in self.state_dict().items()
             if not key.startswith("text_encoder.")
         }
-
-
-def _head(width: int, hidden: int, dim: int, dropout: float) -> nn.Module:
-    if hidden == 0:
-        if width != dim:
-            raise InvalidInputError(
-                f"hidden = 0 means no heads, but an encoder is {width} wide and dim = {dim}; "
-                f"set dim = {width}, or hidden above 0"
-            )
-        return nn.Identity()
-    return nn.Sequential(
-        nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
-    )
 
 
 def _ground_metric(dim: int, name: str, **settings: Any) -> GroundMetric:

@@ -131,6 +131,11 @@ class SoundLibrary:
         """Number of windows."""
         return len(self._store)
 
+    @property
+    def version(self) -> int:
+        """A number that changes whenever something is added or removed, by whomever."""
+        return self._store.version
+
     def add(self, sounds: Iterable[SoundFile | str | Path], progress: bool = False) -> AddReport:
         """Add files, embedding only those that are new or have changed.
 
@@ -246,7 +251,7 @@ class SoundLibrary:
         vectors = column.flatten().to_numpy().reshape(len(table), column.type.list_size)
         total = np.zeros((len(sounds), vectors.shape[1]), np.float32)
         np.add.at(total, rows, vectors)
-        counts = np.array([[sound.windows] for sound in sounds], np.float32)
+        counts = np.array([sound.windows for sound in sounds], np.float32)[:, None]
         return sounds, (total / counts).astype(np.float32)
 
     def search(
