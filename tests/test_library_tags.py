@@ -161,6 +161,18 @@ def test_broken_tags_never_keep_a_file_out(tmp_path, small_model, broken):
     assert (report.added, report.skipped) == (1, ())
 
 
+def test_a_tag_of_a_gigabyte_is_not_read(tmp_path):
+    import resource
+
+    path = with_chunks(tmp_path / "a.wav", bext(b"Gravel steps"))
+    with path.open("ab") as file:
+        file.write(b"LIST" + struct.pack("<I", 2**30) + b"INFO")
+        file.truncate(2**30 + 2**16)  # a hole: it takes no room on the disk
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert read_tags(path) == "Gravel steps"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
 @settings(max_examples=60, deadline=None)
 @given(noise=st.binary(max_size=400), name=st.sampled_from(["a.wav", "a.flac", "a.mp3", "a.ogg"]))
 def test_whatever_bytes_a_file_has_its_tags_are_text_or_none(tmp_path_factory, noise, name):

@@ -1,6 +1,5 @@
 """Vectors that are there already: of files that moved, were copied, touched or described anew."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -65,7 +64,7 @@ class Reuse:
         if path in sources:
             return path
         for source in sources:
-            if source in self._gone and source not in self.moved and not os.path.lexists(source):
+            if source in self._gone and source not in self.moved:
                 self.moved.add(source)
                 return source
         return next((source for source in sources if source not in self.moved), None)
