@@ -6,7 +6,7 @@ and the model's fingerprint, and refuses the vectors of another.
 """
 
 from otomatch.library.files import SoundFile, find_sounds
-from otomatch.library.indexing import AddReport
+from otomatch.library.reports import AddReport, IndexReport
 from otomatch.library.sound_library import SoundLibrary, open_or_create
 
-__all__ = ["AddReport", "SoundFile", "SoundLibrary", "find_sounds", "open_or_create"]
+__all__ = ["AddReport", "IndexReport", "SoundFile", "SoundLibrary", "find_sounds", "open_or_create"]

@@ -15,6 +15,7 @@ _COLUMNS = (
     "file_id", "path", "start", "end", "duration", "label", "caption", "tags", "ref_mean",
     "ref_std",
 )  # fmt: skip
+_PROBES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ def nearest(store: Store, vector: Tensor, k: int, filters: Filters) -> list[Hit]
 
 def _windows(store: Store, vector: Tensor, limit: int, filters: Filters) -> list[dict[str, Any]]:
     query = store.table.search(vector.numpy(), vector_column_name="vector").distance_type("l2")
+    # With a vector index: enough of it for the nearest, and all of it where a filter leaves few.
+    query = query.maximum_nprobes(0).minimum_nprobes(_PROBES)
     condition = filters.sql()
     if condition is not None:
         query = query.where(condition, prefilter=True)

@@ -1,8 +1,10 @@
 """`SoundLibrary`: a library as its users see it."""
 
 import math
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,20 +12,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from otomatch.errors import InvalidInputError, LibraryError
 from otomatch.library import store as stores
+from otomatch.library.exporting import export
 from otomatch.library.files import SoundFile
-from otomatch.library.indexing import AddReport, Indexer
+from otomatch.library.indexing import Indexer
+from otomatch.library.planning import below
 from otomatch.library.relevance import reference_descriptions
+from otomatch.library.reports import AddReport, IndexReport
 from otomatch.library.searching import Filters, nearest
 from otomatch.library.store import Store, quoted
 from otomatch.model import AudioInput, AudioTextModel
-from otomatch.types import Hit, Sound
+from otomatch.types import Hit, LibraryInfo, Sound
 
 _MODEL = "model"
+_WINDOW = 5.0  # seconds; measured, see docs/library.md
 
 
 class SoundLibrary:
@@ -47,8 +54,8 @@ class SoundLibrary:
             uri: a folder, absent or empty, or another place that LanceDB can write.
             model: folder or name of the model; a local library keeps a copy.
             device: where the model computes.
-            window: seconds of the windows into which long files are cut; None for the longest
-                that the model takes.
+            window: seconds of the windows into which long files are cut; None for 5, or what the
+                model takes if that is less, or is one length only (a CLAP's 10).
             hop: seconds between the beginnings of neighbouring windows; None for half a window.
 
         Raises:
@@ -68,13 +75,14 @@ class SoundLibrary:
             shutil.rmtree(folder / _MODEL, ignore_errors=True)
         name = str(model)
         if folder is not None and source.is_dir():
-            shutil.copytree(source, folder / _MODEL)
+            with stores.explaining(uri):
+                shutil.copytree(source, folder / _MODEL)
             model = _MODEL
         elif source.is_dir():
             model = source.resolve()
         about = {
             "fingerprint": loaded.fingerprint, "model": str(model), "name": name,
-            "window": window, "hop": hop,
+            "window": window, "hop": hop, "created": _moment(datetime.now().astimezone()),
         }  # fmt: skip
         size = loaded.whiten(torch.zeros(1, loaded.settings["dim"])).shape[1]
         library = cls(Store.create(uri, size, about), device)
@@ -138,7 +146,85 @@ class SoundLibrary:
             sounds: files, or `SoundFile` values with what is known of them.
             progress: show a progress bar.
         """
-        return Indexer(self._store, self.model, self._references).add(sounds, progress)
+        return self._indexer.add(sounds, progress)
+
+    def index(
+        self,
+        folders: str | Path | Sequence[str | Path],
+        pattern: str = "*",
+        keep_deleted: bool = False,
+        progress: bool = False,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> IndexReport:
+        """Bring the library up to date with the sounds below folders.
+
+        New and changed files are embedded; those that moved or are copies keep their vectors; those
+        that are gone are removed. Hidden files and folders are left out, and links that lead out of
+        the folder. What is written stays written: an interrupted call loses at most the files in
+        hand, and the next one goes on. Several calls may run at once, from several processes.
+
+        Args:
+            folders: one or more.
+            pattern: only files whose names match this glob pattern; files that do not are neither
+                added nor removed.
+            keep_deleted: leave files that are gone in the library.
+            progress: show a progress bar on standard error, or lines where that is no terminal.
+            stop: asked often; once it says True, the call stores what it has and returns.
+
+        Raises:
+            LibraryError: a folder is missing or holds no sounds (those of it that the library has
+                stay in it), or the library cannot be written.
+            DatasetError: a folder's table of captions is malformed.
+        """
+        if isinstance(folders, str | Path):
+            folders = [folders]
+        return self._indexer.index(folders, pattern, keep_deleted, progress, stop)
+
+    def remove(self, path: str | Path) -> int:
+        """Remove a file, or everything below a folder, from the library; the files stay.
+
+        Returns:
+            How many files were removed.
+        """
+        places = {os.path.abspath(path), os.path.realpath(path)}  # a link has its own name, too
+        with self._store.writing():
+            doomed = [p for p in self._store.files() if any(below(p, place) for place in places)]
+            self._store.delete(doomed)
+        return len(doomed)
+
+    def info(self) -> LibraryInfo:
+        """What the library holds and what it was made with."""
+        about, store = self._store.about, self._store
+        table = store.rows(["root", "duration"], "start = 0")
+        return LibraryInfo(
+            sounds=len(table),
+            windows=len(store),
+            seconds=float(pc.sum(table["duration"]).as_py() or 0.0),
+            roots=tuple(sorted(table["root"].unique().to_pylist())),
+            model=about["name"],
+            fingerprint=about["fingerprint"],
+            window=about["window"],
+            hop=about["hop"],
+            bytes=store.size(),
+            created=about["created"],
+            updated=_moment(store.updated()),
+        )
+
+    def export(self, path: str | Path) -> int:
+        """Write the table as .parquet, or as .csv without the vectors; one row for each window.
+
+        Returns:
+            How many rows were written.
+
+        Raises:
+            InvalidInputError: the name ends otherwise.
+            LibraryError: the file cannot be written.
+        """
+        return export(self._store, Path(path))
+
+    @property
+    def _indexer(self) -> Indexer:
+        return Indexer(self._store, lambda: self.model, lambda: self._references)
 
     def sounds(self) -> list[Sound]:
         """All files, sorted by path."""
@@ -240,6 +326,20 @@ class SoundLibrary:
         filters = Filters(place, min_duration, max_duration, exclude=id)
         return nearest(self._store, vector, k, filters)
 
+    def check_windows(self, window: float | None = None, hop: float | None = None) -> None:
+        """Check lengths in seconds against those of the library; None is not checked.
+
+        Raises:
+            LibraryError: they differ.
+        """
+        for name, wanted in (("window", window), ("hop", hop)):
+            has = self._store.about[name]
+            if wanted is not None and wanted != has:
+                raise LibraryError(
+                    f"{self.uri} was made with a {name} of {has:g} s, not {wanted:g}; leave "
+                    f"--{name} out, or index the sounds into a new library"
+                )
+
     def _check(self, model: AudioTextModel) -> None:
         made_with = self._store.about["fingerprint"]
         if model.fingerprint != made_with:
@@ -250,19 +350,36 @@ class SoundLibrary:
             )
 
 
-def open_or_create(uri: str | Path, model: str | Path | None, device: str = "cpu") -> SoundLibrary:
-    """Open a library, checking that it was made with the model given, or make it.
+def open_or_create(
+    uri: str | Path,
+    model: str | Path | None,
+    device: str = "cpu",
+    window: float | None = None,
+    hop: float | None = None,
+) -> SoundLibrary:
+    """Open a library, checking that it was made with what is given, or make it.
+
+    Args:
+        uri: where it is, or will be.
+        model: as for `SoundLibrary.create`; None for that of the library.
+        device: where the model computes.
+        window: as for `SoundLibrary.create`; None for that of the library.
+        hop: as for `SoundLibrary.create`; None for that of the library.
 
     Raises:
-        LibraryError: there is no library and no model is given, or it belongs to another model.
+        LibraryError: there is no library and no model is given, or it belongs to another model, or
+            has other windows.
         ModelError: there is no such model.
+        InvalidInputError: window or hop is out of range.
     """
     if stores.exists(uri):
         loaded = None if model is None else AudioTextModel.from_pretrained(model, device)
-        return SoundLibrary.open(uri, loaded, device)
+        library = SoundLibrary.open(uri, loaded, device)
+        library.check_windows(window, hop)
+        return library
     if model is None:
         raise LibraryError(f"{uri}: no library yet; give the model to make it with (--model)")
-    return SoundLibrary.create(uri, model, device)
+    return SoundLibrary.create(uri, model, device, window, hop)
 
 
 _SOUND_COLUMNS = ("file_id", "path", "root", "duration", "label", "caption", "tags")
@@ -278,14 +395,23 @@ def _sounds(table: pa.Table) -> list[Sound]:
     return sorted(found, key=lambda sound: sound.path)
 
 
+def _moment(when: datetime) -> str:
+    return when.isoformat(timespec="seconds")
+
+
 def _lengths(model: AudioTextModel, window: float | None, hop: float | None) -> tuple[float, float]:
     """Checked lengths of window and hop, seconds."""
     longest = float(model.settings["window_seconds"])
-    window = longest if window is None else window
+    only = model.audio_encoder.window_seconds
+    window = (only or min(longest, _WINDOW)) if window is None else window
     if not (math.isfinite(window) and 0 < window <= longest):
         raise InvalidInputError(
             f"a window must be longer than 0 and at most {longest:g} s, what the model takes, "
             f"got {window:g}"
+        )
+    if only not in (None, window):
+        raise InvalidInputError(
+            f"this model takes windows of exactly {longest:g} s, got {window:g}; leave --window out"
         )
     hop = window / 2 if hop is None else hop
     if not (math.isfinite(hop) and 0 < hop <= window):
