@@ -164,6 +164,8 @@ class _Run:
 
     def update(self) -> None:
         """Read, embed and store what is new or changed; rewrite what only has other words."""
+        with self._store.writing():  # a library that cannot be written is known before the work
+            self._known = self._store.files()
         for sound in self._plan.described:
             stored = self._known.get(str(sound.path))
             if stored is not None:

@@ -232,7 +232,7 @@ def _cause(error: BaseException) -> str:
     text = str(error).strip()
     if "os error 28" in text or "No space left" in text:
         return "the disk is full; free some space and run it again"
-    if isinstance(error, PermissionError) or "os error 13" in text or "os error 30" in text:
+    if any(f"{kind} {number}" in text for kind in ("os error", "Errno") for number in (13, 30)):
         return "it is read-only; allow writing to its folder, or copy it elsewhere"
     return text.partition("\n")[0][:300] or type(error).__name__
 
