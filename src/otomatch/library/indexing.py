@@ -29,7 +29,7 @@ from otomatch.windows import Window
 _BATCH = 64  # windows embedded at a time
 _WRITE_WINDOWS = 512
 _WRITE_SECONDS = 5.0
-_REUSE = 256  # files
+_REUSE = 500  # files
 _TIDY_WRITES = 200
 _THREADS = min(16, os.cpu_count() or 1)
 
