@@ -34,7 +34,7 @@ clean:
 # --no-deps: their declared dependencies are not needed here, and one of them does not build.
 .venv/.installed: pyproject.toml constraints.txt requirements-no-deps.txt | .venv/bin/python
 	@echo "Installing into .venv (about 1.5 GB; a minute or two) ..."
-	$(INSTALL) --constraint constraints.txt --editable .
+	$(INSTALL) --constraint constraints.txt --editable '.[web]'
 	$(INSTALL) --no-deps --requirement requirements-no-deps.txt
 	touch $@
 
