@@ -338,6 +338,7 @@ def zeroshot(
 
 app.command()(cli_library.index)
 app.command()(cli_library.search)
+app.command()(cli_library.duplicates)
 app.command()(cli_study.study)
 
 

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from lancedb.index import FTS
-from lancedb.query import MatchQuery
+from lancedb.query import FullTextOperator, MatchQuery
 
 from otomatch.library.store import Store
 
@@ -42,20 +42,25 @@ def refresh(store: Store) -> None:
         store.table.optimize()
 
 
-def matches(store: Store, text: str, where: str | None, limit: int) -> dict[str, float]:
+def matches(
+    store: Store, text: str, where: str | None, limit: int, every: bool = False
+) -> dict[str, float]:
     """Files whose words match some of a text's, by BM25.
 
     Args:
         store: the library's table.
-        text: what is looked for; no word of it need be there.
+        text: what is looked for.
         where: a condition in SQL that files must fulfil.
         limit: number of files at most.
+        every: only those that have all words of the text.
 
     Returns:
         Scores by file id, higher is better.
     """
     words = " ".join(unicodedata.normalize("NFC", text).split()[:_MOST_WORDS])
-    query = store.table.search(MatchQuery(words, _COLUMN), query_type="fts")
+    operator = FullTextOperator.AND if every else FullTextOperator.OR
+    match = MatchQuery(words, _COLUMN, operator=operator)
+    query = store.table.search(match, query_type="fts")
     if where is not None:
         query = query.where(where, prefilter=True)
     found = query.select(["file_id", "_score"]).limit(limit).to_arrow()

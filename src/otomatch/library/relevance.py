@@ -1,14 +1,17 @@
-"""How well a sound answers a term, in numbers that mean the same for every query.
+"""How likely a sound is what a term asks for, in numbers that mean the same for every query.
 
 Distances do not: some sounds are near to every description, some descriptions near to every sound.
 So distances are normalised from both sides, as scores are in speaker verification (T-norm and
-Z-norm). A window keeps mean and standard deviation of its distances to reference descriptions
-(``descriptions.txt``); the *fit* of a description counts how many deviations it lies nearer than
-these. From it is subtracted how well the description fits the library on the whole, so that words
-that say nothing about sound, which lie a little nearer to everything, gain nothing by it.
+Z-norm). A window keeps the mean of its distances to reference descriptions (``descriptions.txt``);
+the *fit* of a description is by how many standard deviations it lies nearer than these. From it is
+subtracted how well the description fits the library on the whole, so that words that say nothing
+about sound, which lie a little nearer to everything, gain nothing by it. A sound is compared with
+the other sounds of the library instead.
 
-The *relevance* is the probability that the sound is what was asked for, as it was measured where
-one sound in ten is (docs/results.md): a fit of 2 is even odds.
+Log-odds are linear in the fit, with constants fitted to recordings that were searched by describing
+them (docs/results.md). The *relevance* of a sound is the probability that it is what was asked
+for, as it was there, where one sound in ten was; of several terms, that all of them apply and
+none of the unwanted.
 """
 
 import threading
@@ -21,12 +24,12 @@ from torch import Tensor
 
 from otomatch.library.store import Store
 
-EVEN_ODDS = 2.0
-"""The fit at which a relevance is one half."""
-
 FIT_COLUMNS = ("vector", "ref_mean", "ref_std")
+"""Columns of a window that its fit needs."""
 
-_SLOPE = 1.9  # of the log-odds; fitted with EVEN_ODDS to recordings of folds 1 to 3
+# Of the log-odds, and the fit at which they are even: of descriptions, and of sounds.
+_TEXT_SLOPE, _TEXT_EVEN = 1.7, 2.15
+_SOUND_SLOPE, _SOUND_EVEN = 2.2, 1.9
 # A library of nothing but dogs fits "a dog" on the whole, and should say so.
 _MOST_CENTRED = 0.75
 _SAMPLE = 512
@@ -53,9 +56,9 @@ def reference_statistics(vectors: Tensor, references: Tensor) -> tuple[Tensor, T
     return distances.mean(dim=1), distances.std(dim=1).clamp_min(1e-6)
 
 
-def relevance(fit: Tensor) -> Tensor:
-    """Probability, 0 to 1, that a sound of this fit is what was asked for."""
-    return torch.sigmoid(_SLOPE * (fit - EVEN_ODDS))
+def log_probability(odds: Tensor) -> Tensor:
+    """Logarithm of the probability whose log-odds are given."""
+    return torch.nn.functional.logsigmoid(odds)
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,19 @@ class Background:
         # Sounds lie about as far apart as descriptions do, whatever lies between the two kinds.
         self._apart, self._spread = apart.mean(), apart.std().clamp_min(1e-6)
 
-    def text_fit(self, text: Tensor, windows: Windows) -> Tensor:
-        """Fit of a whitened description (D,) to windows, (n,)."""
-        usual = torch.zeros(())
-        if len(self._sample.vectors):
-            usual = _deviations(text, self._sample).mean().clamp(-_MOST_CENTRED, _MOST_CENTRED)
-        return _deviations(text, windows) - usual
+    def text_odds(self, text: Tensor, windows: Windows) -> Tensor:
+        """Log-odds that windows are what a whitened description (D,) says, (n,)."""
+        sample, usual = self._sample, torch.zeros(())
+        # Of all windows alike: a spread of each one's own ranks them worse.
+        spread = (sample if len(sample.std) else windows).std.mean()
+        if len(sample.std):
+            nearer = (sample.mean - _distances(text, sample.vectors)) / spread
+            usual = nearer.mean().clamp(-_MOST_CENTRED, _MOST_CENTRED)
+        fit = (windows.mean - _distances(text, windows.vectors)) / spread - usual
+        return _TEXT_SLOPE * (fit - _TEXT_EVEN)
 
-    def sound_fit(self, sound: Tensor, windows: Windows) -> Tensor:
-        """Fit of a whitened sound (D,) to windows, (n,), against the sounds of the library.
+    def sound_odds(self, sound: Tensor, windows: Windows) -> Tensor:
+        """Log-odds that windows are of the kind of a whitened sound (D,), (n,).
 
         The library's mean and spread are kept near those of the descriptions among themselves, so
         that a library of one kind of sound still has something to be compared with.
@@ -116,12 +123,8 @@ class Background:
         square = ((others - mean[:, None]).square().sum(dim=1) + _PRIOR * usual**2) / total
         mean = mean.clamp(self._apart - self._spread, self._apart + self._spread)
         std = square.sqrt().clamp(self._spread, 2 * self._spread)
-        fit: Tensor = (mean - _distances(sound, windows.vectors)) / std
-        return fit
-
-
-def _deviations(text: Tensor, windows: Windows) -> Tensor:
-    return (windows.mean - _distances(text, windows.vectors)) / windows.std
+        fit = (mean - _distances(sound, windows.vectors)) / std
+        return _SOUND_SLOPE * (fit - _SOUND_EVEN)
 
 
 def _distances(query: Tensor, vectors: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ that more hits never change the first ones; each is then scored exactly against 
 they hold too few files, the next nearest follow after them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -16,17 +16,23 @@ from torch import Tensor
 from otomatch.library import fulltext
 from otomatch.library.filters import Filters
 from otomatch.library.fusion import competition_ranks, fuse
-from otomatch.library.relevance import FIT_COLUMNS, Background, Windows, relevance, windows_of
+from otomatch.library.relevance import (
+    FIT_COLUMNS,
+    Background,
+    Windows,
+    log_probability,
+    windows_of,
+)
 from otomatch.library.store import Store, quoted
 from otomatch.types import Hit
 
 _HIT_COLUMNS = ("file_id", "path", "start", "end", "duration", "label", "caption", "tags")
 _COLUMNS = (*_HIT_COLUMNS, *FIT_COLUMNS)
 _CANDIDATES = 1000
-_TEXT_CANDIDATES = 200
+_NAMED_CANDIDATES = 200
+_MOST_NAMED = 2000
 _PROBES = 64  # partitions of a vector index that are read
-_TEXT_WEIGHT = 1.0
-_WITHOUT_FROM, _WITHOUT_WEIGHT = 0.0, 1.0
+_NAMED_WEIGHTS = 0.3, 1.0  # of files that have some, and all, of the words; by sound: 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ def search(store: Store, query: Query, k: int, background: Background) -> list[H
     """The k best files, best first, each once, at its best window."""
     where = query.filters.sql(store)
     named = _named(store, query, where)
-    extra = [_windows_of_files(store, named)] if named else []
+    extra = [_best_named(store, named)] if named[0] else []
     hits: dict[str, Hit] = {}
     limit, total = _CANDIDATES, len(store)
     while True:
@@ -75,7 +81,7 @@ def search(store: Store, query: Query, k: int, background: Background) -> list[H
             hits.setdefault(hit.id, hit)
         if len(hits) >= k or limit >= total:
             return list(hits.values())[:k]
-        limit, named, extra = 4 * limit, {}, []
+        limit, named, extra = 4 * limit, [{}, {}], []
 
 
 def _nearest(store: Store, vector: Tensor, limit: int, where: str | None) -> pa.Table:
@@ -88,23 +94,24 @@ def _nearest(store: Store, vector: Tensor, limit: int, where: str | None) -> pa.
     return found.drop_columns("_distance")
 
 
-def _named(store: Store, query: Query, where: str | None) -> dict[str, int]:
-    """Ranks, by id, of the files whose words match the query's and none of the unwanted."""
+def _named(store: Store, query: Query, where: str | None) -> list[dict[str, int]]:
+    """Ranks, by id, of the files that have some, and all, of the query's words, none unwanted."""
     if query.words is None:
-        return {}
-    scores = fulltext.matches(store, query.words, where, _TEXT_CANDIDATES)
-    for unwanted in query.not_words if scores else ():
-        for id_ in fulltext.matches(store, unwanted, _one_of(scores), len(scores)):
-            scores.pop(id_, None)
-    return competition_ranks(scores)
+        return [{}, {}]
+    some = fulltext.matches(store, query.words, where, _MOST_NAMED)
+    every = fulltext.matches(store, query.words, where, _MOST_NAMED, every=True) if some else {}
+    for unwanted in query.not_words if some else ():
+        for id_ in fulltext.matches(store, unwanted, where, _MOST_NAMED):
+            some.pop(id_, None)
+            every.pop(id_, None)
+    return [competition_ranks(some), competition_ranks(every)]
 
 
-def _windows_of_files(store: Store, ids: Iterable[str]) -> pa.Table:
-    return store.rows(_COLUMNS, _one_of(ids))
-
-
-def _one_of(ids: Iterable[str]) -> str:
-    return f"file_id IN ({', '.join(map(quoted, ids))})"
+def _best_named(store: Store, named: Sequence[dict[str, int]]) -> pa.Table:
+    """Windows of the files that the words fit best, which may sound like anything."""
+    order = sorted(named[0], key=lambda id_: (id_ not in named[1], named[0][id_], id_))
+    ids = ", ".join(map(quoted, order[:_NAMED_CANDIDATES]))
+    return store.rows(_COLUMNS, f"file_id IN ({ids})")
 
 
 def _best_by_file(table: pa.Table, query: Query, background: Background) -> list[Hit]:
@@ -122,7 +129,7 @@ def _best_by_file(table: pa.Table, query: Query, background: Background) -> list
         best.setdefault(ids[row], row)
     rows = list(best.values())
     distances = torch.linalg.vector_norm(windows.vectors[rows] - query.terms[0].vector, dim=1)
-    measured = zip(distances.tolist(), relevance(scores[rows]).tolist(), strict=True)
+    measured = zip(distances.tolist(), scores[rows].exp().tolist(), strict=True)
     shown = table.select(_HIT_COLUMNS).take(rows).to_pylist()
     return [
         Hit(id=values.pop("file_id"), distance=distance, relevance=share, **values)
@@ -131,23 +138,18 @@ def _best_by_file(table: pa.Table, query: Query, background: Background) -> list
 
 
 def _scores(query: Query, windows: Windows, background: Background) -> Tensor:
-    """Fit of each window to the whole query, (n,)."""
+    """Logarithm of each window's relevance to the whole query, (n,)."""
 
-    def fit(term: Term) -> Tensor:
-        measure = background.sound_fit if term.is_sound else background.text_fit
+    def odds(term: Term) -> Tensor:
+        measure = background.sound_odds if term.is_sound else background.text_odds
         return measure(term.vector, windows)
 
-    total = torch.stack([fit(term) for term in query.terms]).mean(dim=0)
-    for term in query.without:
-        # What fits no better than chance is not what is unwanted.
-        total = total - _WITHOUT_WEIGHT * (fit(term) - _WITHOUT_FROM).clamp_min(0)
-    return total
+    applies = [odds(term) for term in query.terms] + [-odds(term) for term in query.without]
+    return torch.stack([log_probability(part) for part in applies]).sum(dim=0)
 
 
-def _fused(hits: list[Hit], named: dict[str, int]) -> list[Hit]:
-    """Hits in the order of both rankings, best first."""
-    if not named:
-        return hits
+def _fused(hits: list[Hit], named: Sequence[dict[str, int]]) -> list[Hit]:
+    """Hits in the order of all rankings, best first."""
     by_sound = {hit.id: rank for rank, hit in enumerate(hits, 1)}
-    scores = fuse([by_sound, named], [1.0, _TEXT_WEIGHT])
+    scores = fuse([by_sound, *named], [1.0, *_NAMED_WEIGHTS])
     return sorted(hits, key=lambda hit: (-scores[hit.id], by_sound[hit.id]))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from otomatch.errors import InvalidInputError, LibraryError
 from otomatch.library import store as stores
+from otomatch.library.duplicates import SIMILARITY, DuplicateGroup, find_duplicates
 from otomatch.library.files import SoundFile
 from otomatch.library.filters import Filters
 from otomatch.library.indexing import AddReport, Indexer
@@ -263,6 +264,34 @@ class SoundLibrary:
         query = Query([Term(vector, is_sound=True)], unwanted, filters=filters)
         return search(self._store, query, k, self._backgrounds.current())
 
+    def duplicates(
+        self,
+        folder: str | Path | None = None,
+        similarity: float = SIMILARITY,
+        progress: bool = False,
+    ) -> list[DuplicateGroup]:
+        """Groups of near-identical sounds: copies in other formats, levels, rates or lengths.
+
+        Every file is decoded once or twice, and compared with its nearest neighbours only.
+
+        Args:
+            folder: compare only sounds in this folder or below it, as for `search`.
+            similarity: how alike two must be, above 0 and at most 1.
+            progress: show a progress bar.
+
+        Returns:
+            The largest groups first.
+
+        Raises:
+            InvalidInputError: ``similarity`` is out of range, or there is no such folder.
+        """
+        table = self._store.rows(
+            [*_SOUND_COLUMNS, "digest"], Filters(_path(folder)).sql(self._store)
+        )
+        digests = dict(zip(table["file_id"].to_pylist(), table["digest"].to_pylist(), strict=True))
+        sounds = _sounds(table)
+        return find_duplicates(sounds, [digests[s.id] for s in sounds], similarity, progress)
+
     def _text_terms(self, texts: Sequence[str]) -> list[Term]:
         if not texts:
             return []
@@ -339,7 +368,11 @@ def _filters(
     max_duration: float | None,
     exclude: str | None = None,
 ) -> Filters:
-    return Filters(None if folder is None else str(folder), min_duration, max_duration, exclude)
+    return Filters(_path(folder), min_duration, max_duration, exclude)
+
+
+def _path(folder: str | Path | None) -> str | None:
+    return None if folder is None else str(folder)
 
 
 def _lengths(model: AudioTextModel, window: float | None, hop: float | None) -> tuple[float, float]:
