@@ -30,7 +30,7 @@ def stop_words() -> list[str]:
 def refresh(store: Store) -> None:
     """Make the index, or bring it up to date with the rows that were written since.
 
-    Searching works without: rows that no index knows are read one by one.
+    Those are found all the same, only more slowly.
     """
     if not len(store):
         return
@@ -42,10 +42,27 @@ def refresh(store: Store) -> None:
         store.table.optimize()
 
 
+def available(store: Store) -> bool:
+    """Whether words can be searched; a library that has no index yet is given one.
+
+    Without one, LanceDB would cut words in another way, and match stop words.
+    """
+    if _index(store) is not None:
+        return True
+    if not len(store):
+        return False
+    try:
+        with store.writing():
+            refresh(store)
+    except (OSError, RuntimeError):  # as on a disk that cannot be written
+        return False
+    return True
+
+
 def matches(
     store: Store, text: str, where: str | None, limit: int, every: bool = False
 ) -> dict[str, float]:
-    """Files whose words match some of a text's, by BM25.
+    """Files whose words match some of a text's, by BM25; see `available` first.
 
     Args:
         store: the library's table.

@@ -96,7 +96,7 @@ def _nearest(store: Store, vector: Tensor, limit: int, where: str | None) -> pa.
 
 def _named(store: Store, query: Query, where: str | None) -> list[dict[str, int]]:
     """Ranks, by id, of the files that have some, and all, of the query's words, none unwanted."""
-    if query.words is None:
+    if query.words is None or not fulltext.available(store):
         return [{}, {}]
     some = fulltext.matches(store, query.words, where, _MOST_NAMED)
     every = fulltext.matches(store, query.words, where, _MOST_NAMED, every=True) if some else {}
