@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from sounds import esc10_root
-from tiny import write_bert, write_clap
+from tiny import tiny_model, write_bert, write_clap
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -41,3 +41,11 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_clap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small random CLAP."""
     return write_clap(tmp_path_factory.mktemp("clap"))
+
+
+@pytest.fixture(scope="session")
+def small_model(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random model of a few thousand parameters, with windows of a second."""
+    folder = tmp_path_factory.mktemp("small") / "model"
+    tiny_model(tiny_bert).save_pretrained(folder)
+    return folder

@@ -19,7 +19,18 @@ from otomatch.errors import ConfigError, DatasetError, InvalidInputError
 # Two epochs on a tiny model are no healthy training.
 pytestmark = pytest.mark.filterwarnings("ignore::otomatch.diagnostics.TrainingWarning")
 
-COMMANDS = ("compose", "train", "evaluate", "zeroshot", "index", "search", "demo")
+COMMANDS = (
+    "compose",
+    "train",
+    "evaluate",
+    "zeroshot",
+    "index",
+    "search",
+    "info",
+    "remove",
+    "export",
+    "demo",
+)
 TINY = """
 [audio]
 settings = {channels = [4, 6, 8, 8], hidden = 8}
@@ -153,9 +164,10 @@ def test_zeroshot_refuses_mistakes_before_long_work(options, error, message, pla
 def test_a_model_trained_from_the_command_line_can_be_indexed_and_searched(place):
     folder, library = place / "source", place / "library"
     added = invoke("index", folder, "--model", place / "run/model", "--library", library)
-    assert "18 files added, 0 unchanged, 0 skipped" in added
+    assert "18 files added, 0 changed, 0 moved, 0 removed, 0 unchanged, 0 skipped" in added
     again = json.loads(invoke("index", folder, "--library", library, "--json"))
-    assert again == {"added": 0, "unchanged": 18, "skipped": []}
+    nothing = {"added": 0, "changed": 0, "moved": 0, "removed": 0}
+    assert again == {**nothing, "unchanged": 18, "skipped": []}
     hits = json.loads(invoke("search", library, "rain behind a barking dog", "-k", 3, "--json"))
     assert len(hits) == 3
     assert all(Path(hit["path"]).is_file() and hit["label"] for hit in hits)

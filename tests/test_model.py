@@ -258,7 +258,7 @@ def test_outputs_of_the_audio_encoder_stand_for_its_features(model):
 
 def test_windows_of_a_sound_end_with_it(model):
     for seconds, count in ((0.001, 1), (0.7, 1), (2.5, 3)):
-        windows = model.sound_windows(sounds(seconds)[0])
+        windows = list(model.sound_windows(sounds(seconds)[0]))
         assert len(windows) == count
         assert windows[0].start == 0
         assert seconds - 0.03 < windows[-1].end <= seconds

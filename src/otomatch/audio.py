@@ -5,7 +5,7 @@ relative to a power of 1, shape (..., frames, mels). Nothing here is random: the
 gives the same numbers, alone or in a batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ SOUNDFILE_SUFFIXES = frozenset(
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | CONTAINER_SUFFIXES
 
 _BLOCK_SAMPLES = 1 << 22
+_JOINED_SAMPLES = 1 << 16
 _BLOCK_FRAMES = 4096
 _LOUDEST = 1e9  # times full scale; beyond is no sound, and its power would overflow
 
@@ -50,24 +51,35 @@ def decode(
     Raises:
         AudioError: the file is missing, not decodable, empty or holds non-finite samples.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file; check its name")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes); replace or remove it")
-    if path.suffix.lower() in CONTAINER_SUFFIXES:
-        waveform, rate = _decode_container(path, start, end)
-    else:
-        waveform, rate = _decode_soundfile(path, start, end)
-    if waveform.size == 0:
-        span = "" if start is None and end is None else f" between {start} and {end} s"
-        raise AudioError(f"{path}: holds no audio samples{span}; replace or remove it")
-    if not _is_sound(waveform):
-        raise AudioError(
-            f"{path}: holds samples that are NaN, infinite or beyond {_LOUDEST:g}; "
-            "write it again, or remove it"
-        )
-    return waveform, rate
+    found = list(_blocks(Path(path), start, end))
+    waveforms, rates = zip(*found, strict=True)
+    return (waveforms[0] if len(found) == 1 else np.concatenate(waveforms)), rates[0]
+
+
+def stream(path: str | Path, rate: int) -> Iterator[Waveform]:
+    """Read a sound file as mono at ``rate`` Hz in blocks, which together are what `load` gives.
+
+    However long the file is, no more of it than a block is in memory.
+
+    Yields:
+        Stretches of the waveform, none of them empty, shape (samples,).
+
+    Raises:
+        AudioError: as for `decode`, where the reading comes to it.
+    """
+    resampler: Any = None
+    for block, native in _blocks(Path(path)):
+        if native == rate:
+            yield block
+            continue
+        if resampler is None:
+            resampler = soxr.ResampleStream(native, rate, 1, dtype="float32", quality="HQ")
+        if (part := resampler.resample_chunk(block)).size:
+            yield part
+    if resampler is not None:
+        rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        if rest.size:
+            yield rest
 
 
 def duration(path: str | Path) -> tuple[float, int]:
@@ -139,7 +151,32 @@ def _is_sound(waveform: npt.NDArray[Any]) -> bool:
     return bool(waveform.max() <= _LOUDEST and waveform.min() >= -_LOUDEST)  # no for NaN
 
 
-def _decode_soundfile(path: Path, start: float | None, end: float | None) -> tuple[Waveform, int]:
+def _blocks(
+    path: Path, start: float | None = None, end: float | None = None
+) -> Iterator[tuple[Waveform, int]]:
+    """Checked stretches of a file as mono, each with the file's rate; at least one."""
+    if not path.is_file():
+        raise AudioError(f"{path}: no such file; check its name")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: the file is empty (0 bytes); replace or remove it")
+    container = path.suffix.lower() in CONTAINER_SUFFIXES
+    empty = True
+    for block, rate in (_container_blocks if container else _soundfile_blocks)(path, start, end):
+        if not _is_sound(block):
+            raise AudioError(
+                f"{path}: holds samples that are NaN, infinite or beyond {_LOUDEST:g}; "
+                "write it again, or remove it"
+            )
+        empty = False
+        yield block, rate
+    if empty:
+        span = "" if start is None and end is None else f" between {start} and {end} s"
+        raise AudioError(f"{path}: holds no audio samples{span}; replace or remove it")
+
+
+def _soundfile_blocks(
+    path: Path, start: float | None, end: float | None
+) -> Iterator[tuple[Waveform, int]]:
     try:
         with soundfile.SoundFile(path) as file:
             rate = int(file.samplerate)
@@ -147,12 +184,12 @@ def _decode_soundfile(path: Path, start: float | None, end: float | None) -> tup
             last = None if end is None else round(end * rate)
             if first:
                 file.seek(min(first, file.frames))
-            blocks = list(_mono_blocks(file, None if last is None else last - first))
+            for block in _mono_blocks(file, None if last is None else last - first):
+                yield block, rate
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise AudioError(
             f"{path}: cannot be decoded ({error}); convert it to WAV or FLAC, or remove it"
         ) from error
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), rate
 
 
 def _mono_blocks(file: Any, wanted: int | None) -> Iterator[Waveform]:
@@ -167,7 +204,9 @@ def _mono_blocks(file: Any, wanted: int | None) -> Iterator[Waveform]:
         yield block.mean(axis=1, dtype=np.float32)
 
 
-def _decode_container(path: Path, start: float | None, end: float | None) -> tuple[Waveform, int]:
+def _container_blocks(
+    path: Path, start: float | None, end: float | None
+) -> Iterator[tuple[Waveform, int]]:
     try:
         import av
     except ImportError as error:
@@ -180,18 +219,43 @@ def _decode_container(path: Path, start: float | None, end: float | None) -> tup
                 raise AudioError(f"{path}: has no audio stream")
             rate = int(container.streams.audio[0].rate)
             mixer = av.AudioResampler(format="fltp", rate=rate)
-            frames = [
+            frames = (
                 mixed.to_ndarray().mean(axis=0, dtype=np.float32)
                 for frame in container.decode(audio=0)
                 for mixed in mixer.resample(frame)
-            ]
+            )
+            first = round((start or 0.0) * rate)
+            last = None if end is None else round(end * rate)
+            for block in _joined(_between(frames, first, last)):
+                yield block, rate
     except (av.FFmpegError, EOFError, ValueError) as error:
         raise AudioError(
             f"{path}: cannot be decoded ({error}); convert it to WAV or FLAC, or remove it"
         ) from error
-    waveform = np.concatenate(frames) if frames else np.zeros(0, np.float32)
-    last = None if end is None else round(end * rate)
-    return waveform[round((start or 0.0) * rate) : last], rate
+
+
+def _between(frames: Iterable[Waveform], first: int, last: int | None) -> Iterator[Waveform]:
+    """The samples from ``first`` to ``last`` of a waveform in pieces."""
+    done = 0
+    for frame in frames:
+        part = frame[max(0, first - done) : None if last is None else max(0, last - done)]
+        done += frame.size
+        if part.size:
+            yield part
+        if last is not None and done >= last:
+            return
+
+
+def _joined(pieces: Iterable[Waveform]) -> Iterator[Waveform]:
+    """Small pieces as blocks of a moderate size."""
+    held: list[Waveform] = []
+    for piece in pieces:
+        held.append(piece)
+        if sum(map(len, held)) >= _JOINED_SAMPLES:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
 
 
 def _slaney_mel(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The commands about libraries: adding sounds to one, and searching it."""
+"""The commands that search libraries."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,50 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from otomatch.terminal import AsJson, device, list_skipped, print_json
+from otomatch.terminal import AsJson, device, print_json
 from otomatch.types import Hit
 
 _PLAYED = 3
-
-
-def index(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of sound files.")],
-    library: Annotated[
-        str, typer.Option(help="Folder (or LanceDB URI) of the library; made if need be.")
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder of a model, or its name on the hub (a CLAP's too), for a new library."
-        ),
-    ] = None,
-    pattern: Annotated[str, typer.Option("--glob", help="Only files whose names match.")] = "*",
-    as_json: AsJson = False,
-) -> None:
-    """Add the sounds of folders to a library that can be searched.
-
-    Files that are there already and have not changed are not embedded again; files that cannot be
-    read are listed and skipped.
-
-    Examples:
-    otomatch index ~/sounds --model runs/first/model --library my-library
-
-    otomatch index ~/sounds --model laion/clap-htsat-unfused --library clap-library
-    """
-    from otomatch.library import find_sounds, open_or_create
-
-    sounds = [sound for folder in folders for sound in find_sounds(folder, pattern)]
-    opened = open_or_create(library, model, device())
-    report = opened.add(sounds, progress=True)
-    if as_json:
-        skipped = [{"name": entry.name, "reason": entry.reason} for entry in report.skipped]
-        print_json({"added": report.added, "unchanged": report.unchanged, "skipped": skipped})
-        return
-    list_skipped(report.skipped)
-    typer.echo(
-        f"{report.added} files added, {report.unchanged} unchanged, {len(report.skipped)} skipped; "
-        f"{library} holds {len(opened)} windows"
-    )
 
 
 def search(

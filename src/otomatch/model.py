@@ -25,7 +25,8 @@ from otomatch import audio, model_folder
 from otomatch.encoders import AudioEncoder, TextEncoder, audio_encoder, clap, text_encoder
 from otomatch.errors import InvalidInputError, ModelError
 from otomatch.ground import GROUND_METRICS, GroundMetric
-from otomatch.windows import Window, cut
+from otomatch.heads import head
+from otomatch.windows import Window, cut, stretches
 
 AudioInput = str | os.PathLike[str] | tuple[npt.ArrayLike | Tensor, int]
 
@@ -75,8 +76,8 @@ class AudioTextModel(nn.Module):
             "dropout": dropout,
             "window_seconds": window_seconds,
         }
-        self.audio_head = _head(audio.width, hidden, dim, dropout)
-        self.text_head = _head(text.width, hidden, dim, dropout)
+        self.audio_head = head(audio.width, hidden, dim, dropout)
+        self.text_head = head(text.width, hidden, dim, dropout)
         self.ground = _ground_metric(dim, **self.settings["ground"])
 
     def forward(
@@ -182,23 +183,29 @@ class AudioTextModel(nn.Module):
 
     def sound_windows(
         self, clip: AudioInput, seconds: float | None = None, hop: float | None = None
-    ) -> list[Window]:
-        """Windows of one sound, the last of which ends with it, though its features may go on.
+    ) -> Iterator[Window]:
+        """Windows of one sound, one by one, so that hours of it need no more memory than seconds.
 
-        Other arguments and errors as for `embed_audio`.
+        They cover the sound, and the last ends with it. Other arguments and errors as for
+        `embed_audio`; a file is read as the windows are asked for.
 
         Args:
             clip: the sound.
             seconds: length of a window; None for the longest, ``window_seconds``.
             hop: seconds between the beginnings of neighbours, at most; None for no overlap.
         """
-        waveform = self._waveform(clip)
-        length = len(waveform) / self.audio_encoder.sample_rate
-        rate = self.audio_encoder.frame_rate
-        size = self.window_frames if seconds is None else 1 + round(seconds * rate)
-        step = None if hop is None else round(hop * rate)
-        windows = cut(self._features(waveform), min(size, self.window_frames), rate, step)
-        return [window._replace(end=min(window.end, length)) for window in windows]
+        rate = self.audio_encoder.sample_rate
+        longest = float(self.settings["window_seconds"])
+        size = round(rate * (longest if seconds is None else min(seconds, longest)))
+        step = size if hop is None else max(1, min(size, round(rate * hop)))
+        blocks = (
+            [self._waveform(clip).numpy()]
+            if isinstance(clip, tuple)
+            else audio.stream(Path(clip), rate)
+        )
+        for start, samples in stretches(blocks, size, step):
+            features = self._features(torch.from_numpy(samples))
+            yield Window(start / rate, (start + len(samples)) / rate, features)
 
     def embed_text(self, captions: Sequence[str]) -> Tensor:
         """Embed descriptions: n strings -> unit vectors, float32 (n, D), on the CPU.
@@ -358,19 +365,6 @@ class AudioTextModel(nn.Module):
             for key, tensor in self.state_dict().items()
             if not key.startswith("text_encoder.")
         }
-
-
-def _head(width: int, hidden: int, dim: int, dropout: float) -> nn.Module:
-    if hidden == 0:
-        if width != dim:
-            raise InvalidInputError(
-                f"hidden = 0 means no heads, but an encoder is {width} wide and dim = {dim}; "
-                f"set dim = {width}, or hidden above 0"
-            )
-        return nn.Identity()
-    return nn.Sequential(
-        nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
-    )
 
 
 def _ground_metric(dim: int, name: str, **settings: Any) -> GroundMetric:

@@ -123,6 +123,34 @@ def print_skipped(console: Console, skipped: Sequence[Skipped], most: int = 20) 
         console.print(Text(f"... and {len(skipped) - most} more", "yellow"))
 
 
+def print_reasons(
+    console: Console, skipped: Sequence[Skipped], listed: Path | None = None, most: int = 20
+) -> None:
+    """List what was left out, by reason, the commonest first.
+
+    Args:
+        console: where.
+        skipped: the files.
+        listed: where all of them are listed.
+        most: how many files are named.
+    """
+    groups: dict[str, list[str]] = {}
+    for entry in skipped:
+        groups.setdefault(entry.reason, []).append(entry.name)
+    left = most
+    for reason, names in sorted(groups.items(), key=lambda group: -len(group[1])):
+        if left <= 0:
+            break
+        files = "1 file" if len(names) == 1 else f"{len(names)} files"
+        console.print(Text.assemble(("skipped ", "yellow"), f"{files}: {reason}"), soft_wrap=True)
+        for name in names[:left]:
+            console.print(Text(f"    {name}"), soft_wrap=True)
+        left -= len(names)
+    if len(skipped) > most:
+        where = "" if listed is None else f"; all are listed in {listed}"
+        console.print(Text(f"... and {len(skipped) - most} more{where}", "yellow"), soft_wrap=True)
+
+
 def check_table(found: Check) -> Table:
     """What is in a data set, split by split, as a table for a terminal."""
     read = "decoded in full" if found.decoded else "headers read"

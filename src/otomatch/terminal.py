@@ -57,6 +57,14 @@ def list_skipped(skipped: Sequence[Skipped]) -> None:
         print_skipped(Console(stderr=True), skipped)
 
 
+def list_reasons(skipped: Sequence[Skipped], listed: Path | None) -> None:
+    """List files that were left out, by reason, on standard error."""
+    if skipped:
+        from otomatch.report import print_reasons
+
+        print_reasons(Console(stderr=True), skipped, listed)
+
+
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar, where standard error is a terminal; takes what is done, and the total."""

@@ -82,6 +82,41 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
+class LibraryInfo:
+    """What a library holds.
+
+    Attributes:
+        sounds: files.
+        windows: stretches of them, of which each has a vector.
+        seconds: of sound in all.
+        roots: the folders that were indexed, absolute.
+        model: name or folder of the model as it was given.
+        fingerprint: of the model, 64 hex digits.
+        window: seconds of the windows into which long files are cut.
+        hop: seconds between the beginnings of neighbouring windows.
+        bytes: on disk, with the model; None where the library lies elsewhere.
+        created: when it was made, ISO 8601 with offset.
+        updated: when it was last written.
+    """
+
+    sounds: int
+    windows: int
+    seconds: float
+    roots: tuple[str, ...]
+    model: str
+    fingerprint: str
+    window: float
+    hop: float
+    bytes: int | None
+    created: str
+    updated: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A file that answers a query, at its best window.
 

@@ -1,10 +1,14 @@
 """Long clips as windows: stretches of features with their times."""
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from otomatch.audio import Waveform
 
 
 class Window(NamedTuple):
@@ -21,21 +25,45 @@ class Window(NamedTuple):
     features: Tensor
 
 
-def cut(features: Tensor, size: int, rate: float, hop: int | None = None) -> list[Window]:
-    """The fewest windows that cover a clip and start at most ``hop`` apart, evenly spaced.
+def cut(features: Tensor, size: int, rate: float) -> list[Window]:
+    """The fewest windows that cover a clip, evenly spaced.
 
     Args:
         features: (frames, bands) of the clip.
         size: frames of a window; a shorter clip is one window of its own length.
         rate: frames per second.
-        hop: frames between the beginnings of neighbours, at most; None for windows that only
-            just touch.
     """
     # Frames are centred: n seconds have a frame at each end, which neighbours share.
-    step = max(1, min(size - 1, size - 1 if hop is None else hop))
-    count = 1 + max(0, math.ceil((len(features) - size) / step))
+    count = 1 + max(0, math.ceil((len(features) - size) / max(1, size - 1)))
     starts = torch.linspace(0, max(0, len(features) - size), count).round().int().tolist()
     return [
         Window(start / rate, (min(start + size, len(features)) - 1) / rate, features[start:][:size])
         for start in starts
     ]
+
+
+def stretches(blocks: Iterable[Waveform], size: int, hop: int) -> Iterator[tuple[int, Waveform]]:
+    """The fewest stretches of a waveform that cover it and begin at most ``hop`` apart.
+
+    Each begins ``hop`` after the one before, except the last, which ends with the waveform. No more
+    of it is held than a block and a stretch.
+
+    Args:
+        blocks: the waveform in pieces, (samples,) each.
+        size: samples of a stretch; a shorter waveform is one stretch of its own length.
+        hop: samples, 1 to ``size``.
+
+    Yields:
+        Where each begins, in samples, and its samples.
+    """
+    held, first, start = np.zeros(0, np.float32), 0, 0
+    for block in blocks:
+        held = np.concatenate([held, block])
+        end = first + len(held)
+        while end > start + size:
+            yield start, held[start - first :][:size]
+            start += hop
+        dropped = max(0, min(start, end - size) - first)  # the last one may reach back
+        held, first = held[dropped:], first + dropped
+    last = max(0, first + len(held) - size)
+    yield last, held[last - first :]

@@ -1,9 +1,9 @@
-"""Sound files of folders: which there are, and what names and tables say about them."""
+"""Sound files of folders: which there are, and what tables say about them."""
 
 import hashlib
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from otomatch.audio import AUDIO_SUFFIXES
@@ -11,10 +11,8 @@ from otomatch.datasets import open_dataset
 from otomatch.datasets.folder import TABLE as CAPTIONS_TABLE
 from otomatch.datasets.recordings import TABLES as LABEL_TABLES
 from otomatch.datasets.recordings import recordings
-from otomatch.errors import LibraryError
-
-_WORD = re.compile(r"[^\W\d_]+|\d+")
-_CASES = re.compile(r"(?<=[a-z])(?=[A-Z])")
+from otomatch.errors import InvalidInputError, LibraryError
+from otomatch.types import Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +37,155 @@ class SoundFile:
         return self.path.parent if self.root is None else self.root
 
 
+@dataclass(slots=True)
+class Listing:
+    """What is below a folder.
+
+    Attributes:
+        root: the folder, absolute and without links.
+        sounds: the sound files that match, sorted by path.
+        skipped: what looks like sounds but is left out, and why.
+        unlisted: folders that cannot be looked into.
+        others: whether there are sound files that do not match.
+    """
+
+    root: Path
+    sounds: list[SoundFile] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    unlisted: list[Path] = field(default_factory=list)
+    others: bool = False
+
+
 def find_sounds(folder: str | Path, pattern: str = "*") -> list[SoundFile]:
     """All sound files below a folder whose names match a glob pattern, sorted by path.
 
-    Captions and labels are taken from the folder's captions.csv or table of labels, if it has one.
+    Hidden files and folders are left out, and links that lead out of the folder. Captions and
+    labels are taken from the folder's captions.csv or table of labels, if it has one.
 
     Raises:
         LibraryError: there is no such folder, or no sound file in it.
+        InvalidInputError: the pattern is empty.
         DatasetError: the folder's table is malformed.
     """
+    found = list_sounds(folder, pattern)
+    if not found.sounds:
+        raise no_sounds(folder, pattern)
+    return found.sounds
+
+
+def no_sounds(folder: str | Path, pattern: str) -> LibraryError:
+    """The error that a folder holds none."""
+    return LibraryError(
+        f"{folder}: holds no sound file that matches {pattern!r} "
+        f"(known endings: {' '.join(sorted(AUDIO_SUFFIXES))})"
+    )
+
+
+def list_sounds(folder: str | Path, pattern: str = "*", leave_out: Path | None = None) -> Listing:
+    """What is below a folder, empty or not.
+
+    Args:
+        folder: the folder.
+        pattern: a glob pattern that names must match, or the last parts of paths if it has slashes.
+        leave_out: a folder that is not looked into.
+
+    Raises:
+        LibraryError: there is no such folder.
+        InvalidInputError: the pattern is empty.
+        DatasetError: the folder's table is malformed.
+    """
+    if not pattern.strip("./"):
+        raise InvalidInputError(f"the pattern {pattern!r} matches nothing; give one like '*.wav'")
     root = Path(folder)
     if not root.is_dir():
-        raise LibraryError(f"{root}: no such folder")
+        kind = "a file, not a folder" if root.exists() else "no such folder"
+        raise LibraryError(f"{readable(folder)}: {kind}; check the name, or mount its drive")
     root = root.resolve()
-    paths = sorted(
-        path
-        for path in root.rglob(pattern)
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
-    )
-    if not paths:
-        raise LibraryError(
-            f"{folder}: holds no sound file that matches {pattern!r} "
-            f"(known endings: {' '.join(sorted(AUDIO_SUFFIXES))})"
-        )
+    if not _is_text(str(root)):
+        raise LibraryError(f"{readable(root)}: its name is not valid Unicode; rename the folder")
+    found = Listing(root)
+    for path in _walk(found, root, leave_out and leave_out.resolve()):
+        if not path.match(pattern):
+            found.others = True
+        elif reason := _unfit(path, root):
+            found.skipped.append(Skipped(readable(path), reason))
+        else:
+            found.sounds.append(SoundFile(path, root=root))
     captions, labels = _described(root)
-    return [SoundFile(p, labels.get(p), captions.get(p), root) for p in dict.fromkeys(paths)]
+    found.sounds = [
+        SoundFile(path, labels.get(path), captions.get(path), root)
+        for path in sorted(sound.path for sound in found.sounds)
+    ]
+    return found
+
+
+def _walk(found: Listing, folder: Path, leave_out: Path | None) -> Iterator[Path]:
+    """All that is named like a sound and not hidden; notes folders that are left out."""
+    waiting = [folder]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                listed = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            found.unlisted.append(folder)
+            reason = f"cannot be looked into ({error.strerror}); allow reading the folder"
+            found.skipped.append(Skipped(readable(folder), reason))
+            continue
+        for entry in listed:
+            path = Path(entry.path)
+            if _is_folder(entry):
+                if entry.is_symlink():
+                    if (target := _outside(path, found.root)) is not None:
+                        reason = f"a link to a folder elsewhere; index {readable(target)} itself"
+                        found.skipped.append(Skipped(readable(path), reason))
+                elif not _is_text(entry.name):
+                    found.skipped.append(Skipped(readable(path), _NO_TEXT))
+                elif path != leave_out:
+                    waiting.append(path)
+            elif path.suffix.lower() in AUDIO_SUFFIXES:
+                yield path
+
+
+_NO_TEXT = "its name is not valid Unicode; rename it"
+
+
+def _unfit(path: Path, root: Path) -> str | None:
+    """Why something that is named like a sound is left out."""
+    if not _is_text(path.name):
+        return _NO_TEXT
+    if path.is_symlink():
+        if (target := _outside(path, root)) is not None:
+            return f"a link that leads out of the folder; index {readable(target.parent)} itself"
+        if not path.exists():
+            return "a link that leads nowhere; remove it"
+    return None if path.is_file() else "neither a file nor a folder"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links
+        return False
+
+
+def _outside(link: Path, root: Path) -> Path | None:
+    """Where a link leads, if that is not below the folder."""
+    target = Path(os.path.realpath(link))
+    return None if target.is_relative_to(root) else target
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def readable(path: str | Path) -> str:
+    """A path as text, whatever bytes its name has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _described(folder: Path) -> tuple[dict[Path, str], dict[Path, str]]:
@@ -97,17 +219,3 @@ def digest(path: Path) -> str:
     """Hash of a file's bytes, by which it is known under another name."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def words(sound: SoundFile, tags: str | None) -> str:
-    """Searchable text: words of the names of the file and its folders, and what is known of it."""
-    path = sound.path
-    below = path.relative_to(sound.folder) if path.is_relative_to(sound.folder) else Path(path.name)
-    names = [sound.folder.name, *below.parent.parts, path.stem]
-    parts: Iterable[str | None] = (*map(split_name, names), tags, sound.label, sound.caption)
-    return " ".join(part for part in parts if part)
-
-
-def split_name(name: str) -> str:
-    """The words of a name like ``DogBark_03-loud``."""
-    return " ".join(_WORD.findall(_CASES.sub(" ", name)))

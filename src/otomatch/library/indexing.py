@@ -1,42 +1,45 @@
-"""Adding sound files to a library: windows, embedded and stored batch by batch."""
+"""Bringing a library up to date: files read in threads, embedded in batches, stored whole.
 
-import hashlib
+What is stored stays: an interrupted or killed run loses what is in hand, and the next one goes on.
+"""
+
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.progress import track
+import pyarrow as pa
+import torch
 from torch import Tensor
 
-from otomatch.errors import AudioError
-from otomatch.library import files
-from otomatch.library.files import SoundFile
-from otomatch.library.relevance import reference_statistics
-from otomatch.library.store import Store
+from otomatch.library import fulltext, planning
+from otomatch.library.files import SoundFile, list_sounds, readable
+from otomatch.library.planning import Plan
+from otomatch.library.progress import IndexProgress
+from otomatch.library.reading import Claims, Failed, Item, Reader, Same, Whole
+from otomatch.library.reports import AddReport, IndexReport, Tally
+from otomatch.library.reuse import Reuse
+from otomatch.library.rows import Span, new_rows
+from otomatch.library.store import Store, Stored, local
 from otomatch.model import AudioTextModel
 from otomatch.types import Skipped
 from otomatch.windows import Window
 
-_CHUNK = 32
+_BATCH = 64  # windows embedded at a time
+_WRITE_WINDOWS = 512
+_WRITE_SECONDS = 5.0
+_REUSE = 256  # files
+_TIDY_WRITES = 200
+_THREADS = min(16, os.cpu_count() or 1)
 
 
-@dataclass(frozen=True, slots=True)
-class AddReport:
-    """What `SoundLibrary.add` did.
+@dataclass(slots=True)
+class _Open:
+    """A file of which windows have been embedded."""
 
-    Attributes:
-        added: files embedded, new or changed.
-        unchanged: files that were there already.
-        skipped: files that could not be read, and why.
-    """
-
-    added: int
-    unchanged: int
-    skipped: tuple[Skipped, ...]
+    spans: list[Span] = field(default_factory=list)
+    vectors: list[Tensor] = field(default_factory=list)
 
 
 class Indexer:
@@ -44,82 +47,255 @@ class Indexer:
 
     Args:
         store: the library's table.
-        model: its model.
-        references: whitened reference descriptions, (m, D).
+        model: gives its model, when it is needed.
+        references: gives whitened reference descriptions, (m, D), when they are needed.
     """
 
-    def __init__(self, store: Store, model: AudioTextModel, references: Tensor) -> None:
+    def __init__(
+        self, store: Store, model: Callable[[], AudioTextModel], references: Callable[[], Tensor]
+    ) -> None:
         self._store, self._model, self._references = store, model, references
-        self._window, self._hop = store.about["window"], store.about["hop"]
 
     def add(self, sounds: Iterable[SoundFile | str | Path], progress: bool = False) -> AddReport:
         """See `SoundLibrary.add`."""
-        listed = (s if isinstance(s, SoundFile) else SoundFile(Path(s).resolve()) for s in sounds)
-        wanted = list({file.path: file for file in listed}.values())  # folders may overlap
-        known = self._store.stamps()
-        fresh = [s for s in wanted if known.get(str(s.path)) != files.stamp(s.path)]
-        skipped: list[Skipped] = []
-        starts = range(0, len(fresh), _CHUNK)
-        console = Console(stderr=True)
-        for start in track(
-            starts, "Indexing", console=console, disable=not (progress and console.is_terminal)
-        ):
-            skipped += self._write(fresh[start : start + _CHUNK])
-        return AddReport(len(fresh) - len(skipped), len(wanted) - len(fresh), tuple(skipped))
+        given = [s if isinstance(s, SoundFile) else SoundFile(Path(s).resolve()) for s in sounds]
+        wanted = [sound for sound in given if _is_text(sound.path)]
+        unfit = [s.path for s in given if not _is_text(s.path)]
+        made = planning.plan(wanted, self._store.files(), walked=False)
+        run = self._run(made, progress)
+        run.tally.unchanged += made.unchanged
+        skipped = [Skipped(readable(p), "its name is not valid Unicode; rename it") for p in unfit]
+        added = run.tally.added + run.tally.changed
+        return AddReport(added, run.tally.unchanged, _sorted([*skipped, *run.skipped]))
 
-    def _write(self, sounds: Sequence[SoundFile]) -> list[Skipped]:
-        """Embed and store some files; returns those that could not be read."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            loaded = list(pool.map(self._windows, sounds))
-        skipped = [entry for entry in loaded if isinstance(entry, Skipped)]
-        read = [
-            (sound, windows)
-            for sound, windows in zip(sounds, loaded, strict=True)
-            if not isinstance(windows, Skipped)
-        ]
-        rows = [row for sound, windows in read for row in _rows(sound, windows)]
-        if rows:
-            features = [window.features for _, windows in read for window in windows]
-            self._describe(rows, self._model.whiten(self._model.embed_features(features)))
-            with self._store.writing():
-                self._store.write(rows)
-        return skipped
+    def index(
+        self,
+        folders: Sequence[str | Path],
+        pattern: str = "*",
+        keep_deleted: bool = False,
+        progress: bool = False,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> IndexReport:
+        """See `SoundLibrary.index`."""
+        known, own = self._store.files(), local(self._store.uri)
+        listings = []
+        for folder in folders:
+            place = Path(folder).resolve()
+            if not place.is_dir() and (count := planning.stored_below(place, known)):
+                raise planning.lost(place, count, self._store.uri)
+            listings.append(list_sounds(folder, pattern, own))
+            planning.check_not_lost(listings[-1], known, pattern, self._store.uri)
+        listings.sort(key=lambda listing: len(str(listing.root)), reverse=True)  # outermost last
+        made = planning.plan((s for each in listings for s in each.sounds), known, walked=True)
+        made.gone = planning.gone(listings, known, pattern)
+        run = self._run(made, progress, stop, remove=not keep_deleted)
+        t, left_out = run.tally, [entry for listing in listings for entry in listing.skipped]
+        return IndexReport(
+            t.added,
+            t.changed,
+            t.moved,
+            t.removed,
+            t.unchanged + made.unchanged,
+            _sorted([*left_out, *run.skipped]),
+            interrupted=stop(),
+        )
 
-    def _describe(self, rows: Sequence[dict[str, Any]], vectors: Tensor) -> None:
-        mean, std = reference_statistics(vectors, self._references)
-        columns = (vectors.numpy(), mean.tolist(), std.tolist())
-        for row, vector, centre, spread in zip(rows, *columns, strict=True):
-            row.update(vector=vector, ref_mean=centre, ref_std=spread)
+    def _run(
+        self,
+        made: Plan,
+        progress: bool,
+        stop: Callable[[], bool] = lambda: False,
+        remove: bool = False,
+    ) -> "_Run":
+        with IndexProgress(progress) as shown:
+            run = _Run(self._store, self._model, self._references, made, shown, stop)
+            run.update()
+            if not stop():
+                run.remove(made.gone if remove else {})
+                _finish(self._store)
+        return run
 
-    def _windows(self, sound: SoundFile) -> list[Window] | Skipped:
-        try:
-            return self._model.sound_windows(sound.path, self._window, self._hop)
-        except AudioError as error:
-            return Skipped(str(sound.path), str(error))
+
+def _finish(store: Store) -> None:
+    """What follows when all is stored."""
+    with store.writing():
+        store.tidy()
+        fulltext.refresh(store)
 
 
-def _rows(sound: SoundFile, windows: Sequence[Window]) -> list[dict[str, Any]]:
-    """One row for each window, still without what the model says."""
-    path = sound.path
-    shared = {
-        "file_id": files.file_id(path),
-        "path": str(path),
-        "root": str(sound.folder),
-        "stamp": files.stamp(path),
-        "digest": files.digest(path),
-        "duration": windows[-1].end,
-        "label": sound.label,
-        "caption": sound.caption,
-        "tags": None,
-    }
-    return [
-        {
-            "id": hashlib.sha256(f"{path}\0{window.start}".encode()).hexdigest(),
-            **shared,
-            "start": window.start,
-            "end": window.end,
-            # Once for each file, so that a long one does not fill the full-text hits.
-            "words": files.words(sound, None) if window is windows[0] else None,
-        }
-        for window in windows
-    ]
+def _sorted(skipped: Iterable[Skipped]) -> tuple[Skipped, ...]:
+    """Each file once, by name: threads finish in any order, and folders may overlap."""
+    return tuple(sorted(dict.fromkeys(skipped), key=lambda entry: entry.name))
+
+
+def _as_before(path: str, old: Stored, now: Mapping[str, Stored]) -> bool:
+    """Whether no other run has stored a file anew."""
+    return path in now and now[path].stamp == old.stamp
+
+
+def _is_text(path: Path) -> bool:
+    return readable(path) == str(path)
+
+
+class _Run:
+    """One pass over the files that need something."""
+
+    def __init__(
+        self,
+        store: Store,
+        model: Callable[[], AudioTextModel],
+        references: Callable[[], Tensor],
+        made: Plan,
+        progress: IndexProgress,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._store, self._load, self._references = store, model, references
+        self._plan, self._progress, self._stop = made, progress, stop
+        self._known = store.files()
+        self._claims = Claims({stored.digest for stored in self._known.values()})
+        self._open: dict[Path, _Open] = {}
+        self._batch: list[tuple[SoundFile, Window]] = []
+        self._whole: list[tuple[SoundFile, Whole]] = []
+        self._same: list[tuple[SoundFile, Same]] = []
+        self._reuse = Reuse(store, made.gone)
+        self._broken: list[str] = []
+        self._written, self._writes = time.monotonic(), 0
+        self.tally = Tally()
+        self.skipped: list[Skipped] = []
+
+    def update(self) -> None:
+        """Read, embed and store what is new or changed; rewrite what only has other words."""
+        for sound in self._plan.described:
+            stored = self._known.get(str(sound.path))
+            if stored is not None:
+                self._same.append((sound, Same(stored.stamp, stored.digest)))
+        later = self._settle()
+        later += self._read(self._plan.read, self._claims)
+        if not self._stop():
+            # Copies of files of this run; those of files that turned out broken are read after all.
+            self._same = later
+            self._read([sound for sound, _ in self._settle()], None)
+
+    def remove(self, gone: dict[str, Stored]) -> None:
+        """Remove files that are gone, and those whose content is no sound any more."""
+        moved = self._reuse.moved
+        with self._store.writing():
+            now = self._store.files()
+            doomed = [p for p, old in gone.items() if p not in moved and _as_before(p, old, now)]
+            doomed += [path for path in self._broken if path in now]
+            self._store.delete(doomed)
+        self.tally.removed += len(doomed)
+
+    def _read(
+        self, sounds: Sequence[SoundFile], claims: Claims | None
+    ) -> list[tuple[SoundFile, Same]]:
+        """Read files; returns those whose bytes are nowhere in the library as yet."""
+        later: list[tuple[SoundFile, Same]] = []
+        if not sounds:
+            return later
+        self._progress.expect(len(sounds))
+        model, about = self._load(), self._store.about
+        self._references()  # loaded here, not under the lock
+
+        def windows(path: Path) -> Iterator[Window]:
+            return model.sound_windows(path, about["window"], about["hop"])
+
+        with Reader(sounds, windows, claims, _THREADS) as reader:
+            try:
+                for message in reader:
+                    if self._stop():
+                        break
+                    if message is not None:
+                        self._take(*message)
+                    if len(self._batch) >= _BATCH:
+                        self._embed()
+                    if self._due():
+                        self._embed()
+                        self._write()
+                        later += self._settle() if len(self._same) >= _REUSE else []
+                if not self._stop():
+                    self._embed()
+            finally:  # what is whole is kept, whatever else happens
+                self._write()
+                later += self._settle()
+        return later
+
+    def _take(self, sound: SoundFile, item: Item) -> None:
+        if isinstance(item, Window):
+            self._batch.append((sound, item))
+            return
+        self._progress.finished(skipped=isinstance(item, Failed))
+        if isinstance(item, Whole):
+            self._whole.append((sound, item))
+        elif isinstance(item, Same):
+            self._same.append((sound, item))
+        else:
+            self._open.pop(sound.path, None)
+            self._batch = [entry for entry in self._batch if entry[0] is not sound]
+            self.skipped.append(Skipped(str(sound.path), item.reason))
+            if item.broken and str(sound.path) in self._known:
+                self._broken.append(str(sound.path))
+
+    def _embed(self) -> None:
+        """Embed the windows in hand."""
+        batch = self._batch
+        if not batch:
+            return
+        model = self._load()
+        vectors = model.whiten(model.embed_features([window.features for _, window in batch]))
+        for (sound, window), vector in zip(batch, vectors, strict=True):
+            held = self._open.setdefault(sound.path, _Open())
+            held.spans.append((window.start, window.end))
+            held.vectors.append(vector)
+        self._batch = []  # only now: a file is whole once none of its windows waits here
+        self._progress.heard(sum(window.end - window.start for _, window in batch))
+
+    def _due(self) -> bool:
+        waiting = sum(len(self._open[s.path].spans) for s, _ in self._whole if s.path in self._open)
+        late = time.monotonic() - self._written > _WRITE_SECONDS
+        return (
+            waiting >= _WRITE_WINDOWS
+            or (late and bool(self._whole or self._same))
+            or (len(self._same) >= _REUSE)
+        )
+
+    def _write(self) -> None:
+        """Store the files of which all windows are embedded, unless another run just did."""
+        waiting = {sound.path for sound, _ in self._batch}
+        ready = [entry for entry in self._whole if entry[0].path not in waiting]
+        self._whole = [entry for entry in self._whole if entry[0].path in waiting]
+        self._written = time.monotonic()
+        if not ready:
+            return
+        with self._store.writing():
+            now = self._known = self._store.files()
+            fresh = [entry for entry in ready if not self._is_stored(entry[0], entry[1])]
+            if fresh:
+                paths = [str(sound.path) for sound, _ in fresh]
+                rows = pa.concat_tables([self._rows(*entry) for entry in fresh])
+                self._store.write(rows, [path for path in paths if path in now])
+            self._writes += 1
+            if self._writes % _TIDY_WRITES == 0:
+                self._store.tidy()
+        for sound, _ in ready:
+            del self._open[sound.path]
+        changed = sum(str(sound.path) in now for sound, _ in fresh)
+        self.tally.changed += changed
+        self.tally.added += len(fresh) - changed
+        self.tally.unchanged += len(ready) - len(fresh)
+        self._claims.digests |= {stored.digest for stored in now.values()}
+        self._claims.digests |= {whole.digest for _, whole in fresh}
+
+    def _is_stored(self, sound: SoundFile, whole: Whole) -> bool:
+        stored = self._known.get(str(sound.path))
+        return stored is not None and (stored.stamp, stored.digest) == whole[:2]
+
+    def _rows(self, sound: SoundFile, whole: Whole) -> pa.Table:
+        held = self._open[sound.path]
+        vectors, schema = torch.stack(held.vectors), self._store.table.schema
+        return new_rows(sound, *whole, held.spans, vectors, self._references(), schema)
+
+    def _settle(self) -> list[tuple[SoundFile, Same]]:
+        """Give files whose bytes are stored the rows of those; returns the others."""
+        found, self._same = self._same, []
+        return self._reuse.settle(found, self.tally) if found else []

@@ -1,42 +1,41 @@
 """`SoundLibrary`: a library as its users see it."""
 
 import math
+import os
 import shutil
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from torch import Tensor
 
 from otomatch.errors import InvalidInputError, LibraryError
 from otomatch.library import store as stores
-from otomatch.library.duplicates import SIMILARITY, DuplicateGroup, find_duplicates
+from otomatch.library.exporting import export
 from otomatch.library.files import SoundFile
-from otomatch.library.filters import Filters
-from otomatch.library.indexing import AddReport, Indexer
-from otomatch.library.relevance import Backgrounds, reference_descriptions
-from otomatch.library.searching import Query, Term, search
+from otomatch.library.indexing import Indexer
+from otomatch.library.planning import below
+from otomatch.library.reports import AddReport, IndexReport
+from otomatch.library.rows import SOUND_COLUMNS, sounds_of
+from otomatch.library.searchable import Searchable
 from otomatch.library.store import Store, quoted
-from otomatch.model import AudioInput, AudioTextModel
-from otomatch.types import Hit, Sound
+from otomatch.model import AudioTextModel
+from otomatch.types import LibraryInfo, Sound
 
 _MODEL = "model"
+_WINDOW = 5.0  # seconds; measured, see docs/library.md
 
 
-class SoundLibrary:
+class SoundLibrary(Searchable):
     """Sounds that can be searched by a description or by a sound; see `create` and `open`."""
 
     def __init__(self, store: Store, device: str = "cpu") -> None:
-        self.uri, self._store, self._device = store.uri, store, device
-        # Tokenizers are not made for several threads, and the model loads only once.
-        self._embedding = threading.RLock()
-        self._background: Backgrounds | None = None
+        super().__init__(store)
+        self._device = device
 
     @classmethod
     def create(
@@ -53,8 +52,8 @@ class SoundLibrary:
             uri: a folder, absent or empty, or another place that LanceDB can write.
             model: folder or name of the model; a local library keeps a copy.
             device: where the model computes.
-            window: seconds of the windows into which long files are cut; None for the longest
-                that the model takes.
+            window: seconds of the windows into which long files are cut; None for 5, or what the
+                model takes if that is less, or is one length only (a CLAP's 10).
             hop: seconds between the beginnings of neighbouring windows; None for half a window.
 
         Raises:
@@ -74,13 +73,14 @@ class SoundLibrary:
             shutil.rmtree(folder / _MODEL, ignore_errors=True)
         name = str(model)
         if folder is not None and source.is_dir():
-            shutil.copytree(source, folder / _MODEL)
+            with stores.explaining(uri):
+                shutil.copytree(source, folder / _MODEL)
             model = _MODEL
         elif source.is_dir():
             model = source.resolve()
         about = {
             "fingerprint": loaded.fingerprint, "model": str(model), "name": name,
-            "window": window, "hop": hop,
+            "window": window, "hop": hop, "created": _moment(datetime.now().astimezone()),
         }  # fmt: skip
         size = loaded.whiten(torch.zeros(1, loaded.settings["dim"])).shape[1]
         library = cls(Store.create(uri, size, about), device)
@@ -121,13 +121,14 @@ class SoundLibrary:
         self._check(model)
         return model
 
-    @cached_property
-    def _references(self) -> Tensor:
-        return self.model.whiten(self.model.embed_text(reference_descriptions()))
-
     def __len__(self) -> int:
         """Number of windows."""
         return len(self._store)
+
+    @property
+    def version(self) -> int:
+        """A number that changes whenever something is added or removed, by whomever."""
+        return self._store.version
 
     def add(self, sounds: Iterable[SoundFile | str | Path], progress: bool = False) -> AddReport:
         """Add files, embedding only those that are new or have changed.
@@ -139,11 +140,89 @@ class SoundLibrary:
             sounds: files, or `SoundFile` values with what is known of them.
             progress: show a progress bar.
         """
-        return Indexer(self._store, self.model, self._references).add(sounds, progress)
+        return self._indexer.add(sounds, progress)
+
+    def index(
+        self,
+        folders: str | Path | Sequence[str | Path],
+        pattern: str = "*",
+        keep_deleted: bool = False,
+        progress: bool = False,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> IndexReport:
+        """Bring the library up to date with the sounds below folders.
+
+        New and changed files are embedded; those that moved or are copies keep their vectors; those
+        that are gone are removed. Hidden files and folders are left out, and links that lead out of
+        the folder. What is written stays written: an interrupted call loses at most the files in
+        hand, and the next one goes on. Several calls may run at once, from several processes.
+
+        Args:
+            folders: one or more.
+            pattern: only files whose names match this glob pattern; files that do not are neither
+                added nor removed.
+            keep_deleted: leave files that are gone in the library.
+            progress: show a progress bar on standard error, or lines where that is no terminal.
+            stop: asked often; once it says True, the call stores what it has and returns.
+
+        Raises:
+            LibraryError: a folder is missing or holds no sounds (those of it that the library has
+                stay in it), or the library cannot be written.
+            DatasetError: a folder's table of captions is malformed.
+        """
+        if isinstance(folders, str | Path):
+            folders = [folders]
+        return self._indexer.index(folders, pattern, keep_deleted, progress, stop)
+
+    def remove(self, path: str | Path) -> int:
+        """Remove a file, or everything below a folder, from the library; the files stay.
+
+        Returns:
+            How many files were removed.
+        """
+        places = {os.path.abspath(path), os.path.realpath(path)}  # a link has its own name, too
+        with self._store.writing():
+            doomed = [p for p in self._store.files() if any(below(p, place) for place in places)]
+            self._store.delete(doomed)
+        return len(doomed)
+
+    def info(self) -> LibraryInfo:
+        """What the library holds and what it was made with."""
+        about, store = self._store.about, self._store
+        table = store.rows(["root", "duration"], "start = 0")
+        return LibraryInfo(
+            sounds=len(table),
+            windows=len(store),
+            seconds=float(pc.sum(table["duration"]).as_py() or 0.0),
+            roots=tuple(sorted(table["root"].unique().to_pylist())),
+            model=about["name"],
+            fingerprint=about["fingerprint"],
+            window=about["window"],
+            hop=about["hop"],
+            bytes=store.size(),
+            created=about["created"],
+            updated=_moment(store.updated()),
+        )
+
+    def export(self, path: str | Path) -> int:
+        """Write the table as .parquet, or as .csv without the vectors; one row for each window.
+
+        Returns:
+            How many rows were written.
+
+        Raises:
+            InvalidInputError: the name ends otherwise.
+            LibraryError: the file cannot be written.
+        """
+        return export(self._store, Path(path))
+
+    @property
+    def _indexer(self) -> Indexer:
+        return Indexer(self._store, lambda: self.model, lambda: self._references)
 
     def sounds(self) -> list[Sound]:
         """All files, sorted by path."""
-        return _sounds(self._store.rows(_SOUND_COLUMNS))
+        return sounds_of(self._store.rows(SOUND_COLUMNS))
 
     def sound(self, id: str) -> Sound:  # noqa: A002
         """One file by its id.
@@ -151,165 +230,37 @@ class SoundLibrary:
         Raises:
             LibraryError: the library has none with this id.
         """
-        found = _sounds(self._store.rows(_SOUND_COLUMNS, f"file_id = {quoted(id)}"))
+        found = sounds_of(self._store.rows(SOUND_COLUMNS, f"file_id = {quoted(id)}"))
         if not found:
             raise LibraryError(f"{self.uri}: holds no sound with the id {id!r}")
         return found[0]
 
     def file_vectors(self) -> tuple[list[Sound], npt.NDArray[np.float32]]:
         """All files, sorted by path, and the mean whitened vector of each, shape (n, D)."""
-        table = self._store.rows([*_SOUND_COLUMNS, "vector"])
-        sounds = _sounds(table)
+        table = self._store.rows([*SOUND_COLUMNS, "vector"])
+        sounds = sounds_of(table)
         place = {sound.id: row for row, sound in enumerate(sounds)}
         rows = np.array([place[id_] for id_ in table["file_id"].to_pylist()], dtype=int)
         column = table["vector"].combine_chunks()
         vectors = column.flatten().to_numpy().reshape(len(table), column.type.list_size)
         total = np.zeros((len(sounds), vectors.shape[1]), np.float32)
         np.add.at(total, rows, vectors)
-        counts = np.array([[sound.windows] for sound in sounds], np.float32)
+        counts = np.array([sound.windows for sound in sounds], np.float32)[:, None]
         return sounds, (total / counts).astype(np.float32)
 
-    def search(
-        self,
-        text: str | None = None,
-        *,
-        audio: AudioInput | None = None,
-        without: str | Sequence[str] | None = None,
-        folder: str | Path | None = None,
-        min_duration: float | None = None,
-        max_duration: float | None = None,
-        k: int = 10,
-        hybrid: bool | None = None,
-    ) -> list[Hit]:
-        """The k files that fit a description, a sound, or both, best first, each once.
-
-        May be called from several threads at once.
-
-        Args:
-            text: the description.
-            audio: the sound: a path, or (waveform, sample rate).
-            without: descriptions of what the sound should not be like.
-            folder: only files in this folder or below it: a path, or the name of an indexed folder
-                or of one below it.
-            min_duration: only files of at least so many seconds.
-            max_duration: only files of at most so many seconds.
-            k: number of hits, at least 1.
-            hybrid: whether words of the text found in names, folders and tags count too; None for
-                yes where there is a text.
+    def check_windows(self, window: float | None = None, hop: float | None = None) -> None:
+        """Check lengths in seconds against those of the library; None is not checked.
 
         Raises:
-            InvalidInputError: there is neither text nor sound, a text is blank, a number is out of
-                range, or there is no such folder.
-            AudioError: the sound cannot be read.
+            LibraryError: they differ.
         """
-        _check_number_of_hits(k)
-        if text is None and audio is None:
-            raise InvalidInputError("give a text or a sound to look for, or both")
-        if hybrid and text is None:
-            raise InvalidInputError("a hybrid search needs a text; leave hybrid out")
-        filters = _filters(folder, min_duration, max_duration)
-        unwanted = _texts(without)
-        if text is not None and not text.strip():
-            raise InvalidInputError("the query is blank; describe a sound")
-        terms = [] if text is None else self._text_terms([text])
-        if audio is not None:
-            terms.append(self._sound_term(audio))
-        query = Query(
-            terms,
-            self._text_terms(unwanted),
-            text if hybrid is not False else None,
-            unwanted,
-            filters,
-        )
-        return search(self._store, query, k, self._backgrounds.current())
-
-    def similar(
-        self,
-        id: str,  # noqa: A002
-        start: float | None = None,
-        *,
-        without: str | Sequence[str] | None = None,
-        folder: str | Path | None = None,
-        min_duration: float | None = None,
-        max_duration: float | None = None,
-        k: int = 10,
-    ) -> list[Hit]:
-        """The k other files that are most like a file of the library.
-
-        Args:
-            id: of the file.
-            start: seconds; the window of the file that is compared is the one that begins nearest.
-                None for the mean of its windows.
-            without: as for `search`.
-            folder: as for `search`.
-            min_duration: as for `search`.
-            max_duration: as for `search`.
-            k: number of hits, at least 1.
-
-        Raises:
-            LibraryError: the library has none with this id.
-            InvalidInputError: as for `search`.
-        """
-        _check_number_of_hits(k)
-        filters = _filters(folder, min_duration, max_duration, exclude=id)
-        rows = self._store.rows(["start", "vector"], f"file_id = {quoted(id)}").to_pylist()
-        if not rows:
-            raise LibraryError(f"{self.uri}: holds no sound with the id {id!r}")
-        if start is not None:
-            if not math.isfinite(start):
-                raise InvalidInputError(f"start must be a number of seconds, got {start}")
-            rows = [min(rows, key=lambda row: abs(row["start"] - start))]
-        vector = torch.tensor([row["vector"] for row in rows]).mean(dim=0)
-        unwanted = self._text_terms(_texts(without))
-        query = Query([Term(vector, is_sound=True)], unwanted, filters=filters)
-        return search(self._store, query, k, self._backgrounds.current())
-
-    def duplicates(
-        self,
-        folder: str | Path | None = None,
-        similarity: float = SIMILARITY,
-        progress: bool = False,
-    ) -> list[DuplicateGroup]:
-        """Groups of near-identical sounds: copies in other formats, levels, rates or lengths.
-
-        Every file is decoded once or twice, and compared with its nearest neighbours only.
-
-        Args:
-            folder: compare only sounds in this folder or below it, as for `search`.
-            similarity: how alike two must be, above 0 and at most 1.
-            progress: show a progress bar.
-
-        Returns:
-            The largest groups first.
-
-        Raises:
-            InvalidInputError: ``similarity`` is out of range, or there is no such folder.
-        """
-        table = self._store.rows(
-            [*_SOUND_COLUMNS, "digest"], Filters(_path(folder)).sql(self._store)
-        )
-        digests = dict(zip(table["file_id"].to_pylist(), table["digest"].to_pylist(), strict=True))
-        sounds = _sounds(table)
-        return find_duplicates(sounds, [digests[s.id] for s in sounds], similarity, progress)
-
-    def _text_terms(self, texts: Sequence[str]) -> list[Term]:
-        if not texts:
-            return []
-        with self._embedding:
-            vectors = self.model.whiten(self.model.embed_text(texts))
-        return [Term(vector) for vector in vectors]
-
-    def _sound_term(self, sound: AudioInput) -> Term:
-        with self._embedding:
-            vector = self.model.whiten(self.model.embed_audio([sound]))[0]
-        return Term(vector, is_sound=True)
-
-    @property
-    def _backgrounds(self) -> Backgrounds:
-        with self._embedding:
-            if self._background is None:
-                self._background = Backgrounds(self._store, self._references)
-            return self._background
+        for name, wanted in (("window", window), ("hop", hop)):
+            has = self._store.about[name]
+            if wanted is not None and wanted != has:
+                raise LibraryError(
+                    f"{self.uri} was made with a {name} of {has:g} s, not {wanted:g}; leave "
+                    f"--{name} out, or index the sounds into a new library"
+                )
 
     def _check(self, model: AudioTextModel) -> None:
         made_with = self._store.about["fingerprint"]
@@ -321,68 +272,55 @@ class SoundLibrary:
             )
 
 
-def open_or_create(uri: str | Path, model: str | Path | None, device: str = "cpu") -> SoundLibrary:
-    """Open a library, checking that it was made with the model given, or make it.
+def open_or_create(
+    uri: str | Path,
+    model: str | Path | None,
+    device: str = "cpu",
+    window: float | None = None,
+    hop: float | None = None,
+) -> SoundLibrary:
+    """Open a library, checking that it was made with what is given, or make it.
+
+    Args:
+        uri: where it is, or will be.
+        model: as for `SoundLibrary.create`; None for that of the library.
+        device: where the model computes.
+        window: as for `SoundLibrary.create`; None for that of the library.
+        hop: as for `SoundLibrary.create`; None for that of the library.
 
     Raises:
-        LibraryError: there is no library and no model is given, or it belongs to another model.
+        LibraryError: there is no library and no model is given, or it belongs to another model, or
+            has other windows.
         ModelError: there is no such model.
+        InvalidInputError: window or hop is out of range.
     """
     if stores.exists(uri):
         loaded = None if model is None else AudioTextModel.from_pretrained(model, device)
-        return SoundLibrary.open(uri, loaded, device)
+        library = SoundLibrary.open(uri, loaded, device)
+        library.check_windows(window, hop)
+        return library
     if model is None:
         raise LibraryError(f"{uri}: no library yet; give the model to make it with (--model)")
-    return SoundLibrary.create(uri, model, device)
+    return SoundLibrary.create(uri, model, device, window, hop)
 
 
-_SOUND_COLUMNS = ("file_id", "path", "root", "duration", "label", "caption", "tags")
-
-
-def _sounds(table: pa.Table) -> list[Sound]:
-    counts: dict[str, int] = {}
-    first: dict[str, dict[str, Any]] = {}
-    for row in table.select(_SOUND_COLUMNS).to_pylist():
-        counts[row["file_id"]] = counts.get(row["file_id"], 0) + 1
-        first.setdefault(row["file_id"], row)
-    found = [Sound(id=row.pop("file_id"), windows=counts[id_], **row) for id_, row in first.items()]
-    return sorted(found, key=lambda sound: sound.path)
-
-
-def _check_number_of_hits(k: int) -> None:
-    if k < 1:
-        raise InvalidInputError(f"k must be at least 1, got {k}")
-
-
-def _texts(without: str | Sequence[str] | None) -> list[str]:
-    """Descriptions of what is not wanted, checked."""
-    texts = [] if without is None else [without] if isinstance(without, str) else list(without)
-    if not all(text.strip() for text in texts):
-        raise InvalidInputError("what is not wanted is blank; describe it, or leave it out")
-    return texts
-
-
-def _filters(
-    folder: str | Path | None,
-    min_duration: float | None,
-    max_duration: float | None,
-    exclude: str | None = None,
-) -> Filters:
-    return Filters(_path(folder), min_duration, max_duration, exclude)
-
-
-def _path(folder: str | Path | None) -> str | None:
-    return None if folder is None else str(folder)
+def _moment(when: datetime) -> str:
+    return when.isoformat(timespec="seconds")
 
 
 def _lengths(model: AudioTextModel, window: float | None, hop: float | None) -> tuple[float, float]:
     """Checked lengths of window and hop, seconds."""
     longest = float(model.settings["window_seconds"])
-    window = longest if window is None else window
+    only = model.audio_encoder.window_seconds
+    window = (only or min(longest, _WINDOW)) if window is None else window
     if not (math.isfinite(window) and 0 < window <= longest):
         raise InvalidInputError(
             f"a window must be longer than 0 and at most {longest:g} s, what the model takes, "
             f"got {window:g}"
+        )
+    if only not in (None, window):
+        raise InvalidInputError(
+            f"this model takes windows of exactly {longest:g} s, got {window:g}; leave --window out"
         )
     hop = window / 2 if hop is None else hop
     if not (math.isfinite(hop) and 0 < hop <= window):
