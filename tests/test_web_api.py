@@ -143,7 +143,7 @@ def test_results_follow_a_library_that_grows_and_shrinks(tmp_path, model):
         id_ = ids(beside)["new.wav"]
         assert client.get(f"/api/sounds/{id_}/audio").content == added.read_bytes()
         time.sleep(0.3)  # longer than a small library is remembered
-        beside.remove(added)
+        assert beside.remove(added) == 1
         assert "new.wav" not in names(client.get("/api/search", params=query))
         assert client.get(f"/api/sounds/{id_}/audio").status_code == 404
         assert client.get("/api/health").json()["sounds"] == 5

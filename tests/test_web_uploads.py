@@ -276,6 +276,14 @@ def test_a_process_that_hangs_is_killed_in_time_or_at_the_end():
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_a_studio_recording_of_a_minute_is_taken(client):
+    file = io.BytesIO()
+    noise = np.stack([hiss(60, rate=48_000), hiss(60, seed=1, rate=48_000)], axis=1)
+    soundfile.write(file, noise, 48_000, "PCM_24", format="WAV")
+    assert len(file.getvalue()) > 16 * MEGABYTE
+    assert send(client, file.getvalue()).status_code == 200
+
+
 def test_noise_of_all_lengths_up_to_the_limit_is_taken(library):
     with served(library, limits=Limits(upload_seconds=3.0)) as client:
         for samples in (1, 100, 1000, 32000, 96000):
