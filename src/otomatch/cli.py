@@ -338,6 +338,7 @@ def zeroshot(
 
 app.command()(cli_index.index)
 app.command()(cli_library.search)
+app.command()(cli_library.duplicates)
 app.command()(cli_index.info)
 app.command()(cli_index.remove)
 app.command()(cli_index.export)
