@@ -22,7 +22,7 @@ def start(library: Path, *folders: Path) -> tuple[Any, Any]:
 def kill_after(started: tuple[Any, Any], seconds: float) -> int:
     """Kill a process so many seconds after it began to index; its exit code."""
     process, begun = started
-    assert begun.wait(60)
+    assert begun.wait(180)
     time.sleep(seconds)
     if process.is_alive():
         os.kill(process.pid, signal.SIGKILL)

@@ -29,7 +29,7 @@ from otomatch.windows import Window
 _BATCH = 64  # windows embedded at a time
 _WRITE_WINDOWS = 512
 _WRITE_SECONDS = 5.0
-_REUSE = 256  # files
+_REUSE = 500  # files
 _TIDY_WRITES = 200
 _THREADS = min(16, os.cpu_count() or 1)
 
@@ -164,6 +164,8 @@ class _Run:
 
     def update(self) -> None:
         """Read, embed and store what is new or changed; rewrite what only has other words."""
+        with self._store.writing():  # a library that cannot be written is known before the work
+            self._known = self._store.files()
         for sound in self._plan.described:
             stored = self._known.get(str(sound.path))
             if stored is not None:

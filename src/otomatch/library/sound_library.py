@@ -1,10 +1,8 @@
 """`SoundLibrary`: a library as its users see it."""
 
-import math
 import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from otomatch.library import store as stores
 from otomatch.library.exporting import export
 from otomatch.library.files import SoundFile
 from otomatch.library.indexing import Indexer
+from otomatch.library.making import MODEL, ExistsAlreadyError, make
 from otomatch.library.planning import below
 from otomatch.library.relevance import reference_descriptions
 from otomatch.library.reports import AddReport, IndexReport
@@ -28,9 +27,6 @@ from otomatch.library.searching import Filters, nearest
 from otomatch.library.store import Store, quoted
 from otomatch.model import AudioInput, AudioTextModel
 from otomatch.types import Hit, LibraryInfo, Sound
-
-_MODEL = "model"
-_WINDOW = 5.0  # seconds; measured, see docs/library.md
 
 
 class SoundLibrary:
@@ -64,28 +60,7 @@ class SoundLibrary:
             InvalidInputError: window or hop is out of range.
         """
         loaded = AudioTextModel.from_pretrained(model, device)
-        window, hop = _lengths(loaded, window, hop)
-        folder, source = stores.local(uri), Path(model)
-        if stores.exists(uri):
-            raise LibraryError(f"{uri} exists already; open it, or choose another folder")
-        if folder is not None and folder.exists():
-            # The table comes last: a model alone is what an interrupted call leaves.
-            if any(entry.name != _MODEL for entry in folder.iterdir()):
-                raise LibraryError(f"{uri} holds something else; choose another folder")
-            shutil.rmtree(folder / _MODEL, ignore_errors=True)
-        name = str(model)
-        if folder is not None and source.is_dir():
-            with stores.explaining(uri):
-                shutil.copytree(source, folder / _MODEL)
-            model = _MODEL
-        elif source.is_dir():
-            model = source.resolve()
-        about = {
-            "fingerprint": loaded.fingerprint, "model": str(model), "name": name,
-            "window": window, "hop": hop, "created": _moment(datetime.now().astimezone()),
-        }  # fmt: skip
-        size = loaded.whiten(torch.zeros(1, loaded.settings["dim"])).shape[1]
-        library = cls(Store.create(uri, size, about), device)
+        library = cls(make(uri, model, loaded, window, hop), device)
         library.__dict__["model"] = loaded
         return library
 
@@ -118,7 +93,7 @@ class SoundLibrary:
     def model(self) -> AudioTextModel:
         """The model that the library was made with, loaded on first use."""
         folder, name = stores.local(self.uri), self._store.about["model"]
-        place = folder / name if folder is not None and name == _MODEL else name
+        place = folder / name if folder is not None and name == MODEL else name
         model = AudioTextModel.from_pretrained(place, self._device)
         self._check(model)
         return model
@@ -207,7 +182,7 @@ class SoundLibrary:
             hop=about["hop"],
             bytes=store.size(),
             created=about["created"],
-            updated=_moment(store.updated()),
+            updated=store.updated().isoformat(timespec="seconds"),
         )
 
     def export(self, path: str | Path) -> int:
@@ -372,14 +347,15 @@ def open_or_create(
         ModelError: there is no such model.
         InvalidInputError: window or hop is out of range.
     """
-    if stores.exists(uri):
-        loaded = None if model is None else AudioTextModel.from_pretrained(model, device)
-        library = SoundLibrary.open(uri, loaded, device)
-        library.check_windows(window, hop)
-        return library
-    if model is None:
-        raise LibraryError(f"{uri}: no library yet; give the model to make it with (--model)")
-    return SoundLibrary.create(uri, model, device, window, hop)
+    if not stores.exists(uri):
+        if model is None:
+            raise LibraryError(f"{uri}: no library yet; give the model to make it with (--model)")
+        with suppress(ExistsAlreadyError):  # another process has just made it
+            return SoundLibrary.create(uri, model, device, window, hop)
+    loaded = None if model is None else AudioTextModel.from_pretrained(model, device)
+    library = SoundLibrary.open(uri, loaded, device)
+    library.check_windows(window, hop)
+    return library
 
 
 _SOUND_COLUMNS = ("file_id", "path", "root", "duration", "label", "caption", "tags")
@@ -393,29 +369,3 @@ def _sounds(table: pa.Table) -> list[Sound]:
         first.setdefault(row["file_id"], row)
     found = [Sound(id=row.pop("file_id"), windows=counts[id_], **row) for id_, row in first.items()]
     return sorted(found, key=lambda sound: sound.path)
-
-
-def _moment(when: datetime) -> str:
-    return when.isoformat(timespec="seconds")
-
-
-def _lengths(model: AudioTextModel, window: float | None, hop: float | None) -> tuple[float, float]:
-    """Checked lengths of window and hop, seconds."""
-    longest = float(model.settings["window_seconds"])
-    only = model.audio_encoder.window_seconds
-    window = (only or min(longest, _WINDOW)) if window is None else window
-    if not (math.isfinite(window) and 0 < window <= longest):
-        raise InvalidInputError(
-            f"a window must be longer than 0 and at most {longest:g} s, what the model takes, "
-            f"got {window:g}"
-        )
-    if only not in (None, window):
-        raise InvalidInputError(
-            f"this model takes windows of exactly {longest:g} s, got {window:g}; leave --window out"
-        )
-    hop = window / 2 if hop is None else hop
-    if not (math.isfinite(hop) and 0 < hop <= window):
-        raise InvalidInputError(
-            f"the hop must be longer than 0 and at most a window ({window:g} s), got {hop:g}"
-        )
-    return window, hop

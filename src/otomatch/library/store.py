@@ -23,7 +23,7 @@ from otomatch.errors import LibraryError
 TABLE = "sounds"
 FORMAT = "otomatch-library/2"
 _METADATA = b"otomatch"
-_LOCK = "write.lock"
+LOCK = "write.lock"
 INDEX_FROM = 50_000
 """Windows from which on a vector index is worth its keep; below, search compares with all."""
 # A reader may be in the middle of a query when a newer version appears.
@@ -92,7 +92,7 @@ class Store:
                 f"(this one reads {FORMAT}); index the sounds into a new library"
             )
         folder = local(uri)
-        self._lock: Any = nullcontext() if folder is None else FileLock(folder / _LOCK)
+        self._lock: Any = nullcontext() if folder is None else lock(folder)
         self._thread_lock = threading.RLock()
 
     @classmethod
@@ -232,9 +232,14 @@ def _cause(error: BaseException) -> str:
     text = str(error).strip()
     if "os error 28" in text or "No space left" in text:
         return "the disk is full; free some space and run it again"
-    if isinstance(error, PermissionError) or "os error 13" in text or "os error 30" in text:
+    if any(f"{kind} {number}" in text for kind in ("os error", "Errno") for number in (13, 30)):
         return "it is read-only; allow writing to its folder, or copy it elsewhere"
     return text.partition("\n")[0][:300] or type(error).__name__
+
+
+def lock(folder: Path) -> FileLock:
+    """What the one process that writes holds; it ends with the process, however that ends."""
+    return FileLock(folder / LOCK)
 
 
 def exists(uri: str | Path) -> bool:
