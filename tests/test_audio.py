@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import RATE, band_level, hiss, silence, tone, write_audio
 
-from otomatch import audio
+from otomatch import audio, decoders
 from otomatch.audio import LogMel, LogMelConfig, decode, load, mel_filterbank, resample
 from otomatch.errors import AudioError, InvalidInputError
 from otomatch.types import Clip
@@ -179,7 +179,7 @@ def test_a_span_without_samples_is_an_audio_error(start, end, tmp_path):
 def test_decoding_in_blocks_gives_the_same_samples(tmp_path, monkeypatch):
     path = write_audio(tmp_path / "a.flac", np.stack([hiss(1), hiss(1, seed=1)], 1))
     whole, _ = decode(path)
-    monkeypatch.setattr(audio, "_BLOCK_SAMPLES", 999)
+    monkeypatch.setattr(decoders, "_BLOCK_SAMPLES", 999)
     np.testing.assert_array_equal(decode(path)[0], whole)
 
 
