@@ -1,10 +1,13 @@
 """Settings for the whole suite: no network, no shared cache, one seed."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from browser import Visits, launched
 from sounds import esc10_root
 from tiny import write_bert, write_clap
 
@@ -41,3 +44,24 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_clap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small random CLAP."""
     return write_clap(tmp_path_factory.mktemp("clap"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser; tests that need it are skipped where none is installed."""
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def page_address() -> str:
+    """The address of a server with the page and the sounds of `page_library`."""
+    return os.environ["OTOMATCH_PAGE_URL"]
+
+
+@pytest.fixture
+def visits(chromium: Any, page_address: str) -> Iterator[Visits]:
+    """Opens pages, and fails if one logs an error, breaks its policy or asks another server."""
+    visits = Visits(chromium, page_address)
+    yield visits
+    visits.close()

@@ -113,4 +113,8 @@ function count(node, seconds) {
   countdown = setInterval(show, 250);
 }
 
-const command = (name) => `otomatch index FOLDER --library ${name}`;
+// As a shell takes it: quoted where it holds more than plain characters.
+const command = (name) => `otomatch index FOLDER --library ${quoted(name)}`;
+
+const quoted = (text) =>
+  /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;

@@ -7,7 +7,7 @@ import { change, state } from "./state.js";
 const PAUSE = 180; // milliseconds without a key before a search starts
 const FIELDS = ["q", "not", "folder", "min", "max"];
 
-let timer = null;
+const timers = new Map();
 // While one field is edited, its searches are one entry of the history.
 let edited = null;
 
@@ -15,8 +15,8 @@ export function wireForm() {
   for (const name of FIELDS) {
     const field = byId(name);
     field.addEventListener("input", () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => commit(name), name === "folder" ? 0 : PAUSE);
+      clearTimeout(timers.get(name));
+      timers.set(name, setTimeout(() => commit(name), name === "folder" ? 0 : PAUSE));
     });
     field.addEventListener("blur", () => {
       flush(name);
@@ -40,7 +40,8 @@ export function showForm() {
     const field = byId(name);
     if (name === "folder") offer(state().folder);
     // What is being typed is not overwritten by what was asked a moment ago.
-    if (field.value !== state()[name] && edited !== name) field.value = state()[name];
+    const isTyped = edited === name || timers.has(name);
+    if (field.value !== state()[name] && !isTyped) field.value = state()[name];
     field.closest(".field")?.classList.toggle("set", state()[name] !== "");
   }
 }
@@ -65,13 +66,13 @@ function offer(folder) {
 }
 
 function flush(name) {
-  if (timer === null) return;
-  clearTimeout(timer);
+  if (!timers.has(name)) return;
+  clearTimeout(timers.get(name));
   commit(name);
 }
 
 function commit(name) {
-  timer = null;
+  timers.delete(name);
   const value = byId(name).value.trim();
   if (value === state()[name]) return;
   const replace = edited === name;
@@ -83,7 +84,7 @@ function commit(name) {
 }
 
 addEventListener("popstate", () => {
-  clearTimeout(timer);
-  timer = null;
+  for (const timer of timers.values()) clearTimeout(timer);
+  timers.clear();
   edited = null;
 });
