@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from otomatch import __version__, cli_library, cli_study
+from otomatch import __version__, cli_library, cli_serve, cli_study
 from otomatch.cli_data import app as data_app
 from otomatch.cli_pictures import app as picture_app
 from otomatch.errors import ConfigError, OtomatchError
@@ -338,6 +338,7 @@ def zeroshot(
 
 app.command()(cli_library.index)
 app.command()(cli_library.search)
+app.command()(cli_serve.serve)
 app.command()(cli_study.study)
 
 

@@ -123,6 +123,11 @@ class SoundLibrary:
         """Number of windows."""
         return len(self._store)
 
+    @property
+    def version(self) -> int:
+        """A number that changes whenever something is added or removed, by whomever."""
+        return self._store.version
+
     def add(self, sounds: Iterable[SoundFile | str | Path], progress: bool = False) -> AddReport:
         """Add files, embedding only those that are new or have changed.
 

@@ -1,0 +1,109 @@
+"""The application: the API under ``/api``, the page at ``/``, behind the `Guard`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from otomatch import __version__
+from otomatch.library import SoundLibrary
+from otomatch.web import search_routes, sound_routes
+from otomatch.web.guard import Access, Guard
+from otomatch.web.problems import Problem, handle_problems
+from otomatch.web.services import Services
+from otomatch.web.settings import Limits
+
+STATIC = Path(__file__).parent / "static"
+"""The page: index.html and what it loads."""
+
+
+def create_app(
+    library: SoundLibrary,
+    access: Access | None = None,
+    limits: Limits | None = None,
+    static: Path = STATIC,
+) -> Guard:
+    """Make the application that serves a library.
+
+    Args:
+        library: what is served; it may grow and shrink meanwhile.
+        access: who may use it; by default this machine.
+        limits: bounds of what it takes.
+        static: folder of the page.
+
+    Returns:
+        An ASGI application. Its lifespan ends all that it has started.
+    """
+    limits = limits or Limits()
+    services = Services(library, limits)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.create_task(services.warm())
+        try:
+            yield
+        finally:
+            services.close()
+            await asyncio.wait({warming})
+
+    app = _Application(
+        title="otomatch",
+        version=__version__,
+        summary="Search a sound library by description or by sound, and listen.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # these pages load from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    handle_problems(app)
+    app.include_router(search_routes.router)
+    app.include_router(sound_routes.router)
+    _add_page(app, static)
+    return Guard(app, access or Access(), limits.streams)
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The document, without the answers to wrong parameters that FastAPI would give."""
+        document = super().openapi()
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                answer = operation["responses"].get("422", {})
+                if "HTTPValidationError" in str(answer):
+                    del operation["responses"]["422"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(name, None)
+        return document
+
+
+class _Static(StaticFiles):
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers["Cache-Control"] = "no-cache"  # a new version may have come
+        return response
+
+    def lookup_path(self, path: str) -> Any:
+        try:
+            return super().lookup_path(path)
+        except ValueError:  # a null byte
+            return "", None
+
+
+def _add_page(app: FastAPI, static: Path) -> None:
+    async def page() -> Response:
+        index = static / "index.html"
+        if not index.is_file():
+            raise Problem(404, "the page is not installed; install otomatch again, or use the API")
+        return FileResponse(index, headers={"Cache-Control": "no-cache"})
+
+    app.add_api_route("/", page, include_in_schema=False, response_class=FileResponse)
+    if static.is_dir():
+        app.mount("/static", _Static(directory=static))

@@ -1,0 +1,128 @@
+"""Sounds that browsers cannot play, as FLAC: converted once, block by block, kept for a while.
+
+FLAC, since every browser plays it (Safari too), it begins at the sample where the original does
+(MP3 adds silence), and libsndfile writes it at hundreds of times the speed of sound.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from otomatch.web import reading
+from otomatch.web.opened import OpenedSound, OpenFile
+from otomatch.web.problems import Problem
+from otomatch.web.reading import AudioStream
+from otomatch.web.settings import MEGABYTE
+
+MEDIA_TYPE = "audio/flac"
+
+_RATES = (8000, 48_000)
+_PART = 1 << 18  # samples of one channel that are resampled and written at a time
+
+
+class Conversions:
+    """Converted sounds in a private folder, the least used deleted where they take too much.
+
+    Their names end in nothing that `otomatch index` would take for a sound.
+
+    Args:
+        folder: where they are kept; deleted by its owner.
+        most: bytes of all of them.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self._folder, self._most = folder, most
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._lock = Lock()
+
+    @property
+    def total(self) -> int:
+        """Bytes that are kept."""
+        return sum(self._sizes.values())
+
+    def make(self, source: OpenedSound) -> None:
+        """Convert a sound, unless that has been done.
+
+        Raises:
+            AudioError: the source cannot be decoded.
+            Problem: 413, the result would take more than all that may be kept.
+        """
+        if source.stamp in self._sizes:
+            return
+        part = self._folder / f"{source.stamp}.part"
+        try:
+            convert(source, part, self._most)
+            self._keep(source.stamp, part)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def open(self, stamp: str) -> OpenFile | None:
+        """A converted sound by the stamp of its source; None if there is none (any more)."""
+        with self._lock:
+            if stamp not in self._sizes:
+                return None
+            self._sizes.move_to_end(stamp)
+            place = self._folder / stamp
+            return OpenFile(os.open(place, os.O_RDONLY | os.O_CLOEXEC), place)
+
+    def _keep(self, stamp: str, part: Path) -> None:
+        with self._lock:
+            size = part.stat().st_size
+            while self._sizes and self.total + size > self._most:
+                oldest, _ = self._sizes.popitem(last=False)
+                (self._folder / oldest).unlink()  # who is reading it has it open
+            part.rename(self._folder / stamp)
+            self._sizes[stamp] = size
+
+
+def convert(source: OpenedSound, target: Path, most: int) -> None:
+    """Write a sound as FLAC, 16 bit, at most 48 kHz; more than two channels become one.
+
+    Args:
+        source: what to convert.
+        target: file to write.
+        most: bytes that it may take.
+
+    Raises:
+        AudioError: the source cannot be decoded.
+        Problem: 413, it takes more.
+    """
+    with reading.stream(source.path, suffix=source.suffix) as sound:
+        rate = min(max(sound.rate, _RATES[0]), _RATES[1])
+        channels = sound.channels if sound.channels <= 2 else 1
+        settings = {"format": "FLAC", "subtype": "PCM_16"}
+        with soundfile.SoundFile(target, "w", rate, channels, **settings) as file:
+            for part in _resampled(sound, rate, channels):
+                file.write(part)
+                if file.frames and target.stat().st_size > most:
+                    raise Problem(
+                        413,
+                        f"{source.sound.path}: would take more than {most // MEGABYTE} MB when "
+                        "converted for the browser; open the file itself",
+                    )
+
+
+def _resampled(sound: AudioStream, rate: int, channels: int) -> Iterator[npt.NDArray[np.float32]]:
+    resampler = soxr.ResampleStream(sound.rate, rate, channels) if rate != sound.rate else None
+    for block in sound.blocks:
+        fitting = _fit(block, channels)
+        for first in range(0, len(fitting), _PART):
+            part = fitting[first : first + _PART]
+            yield part if resampler is None else resampler.resample_chunk(part)
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+
+
+def _fit(block: npt.NDArray[np.float32], channels: int) -> npt.NDArray[np.float32]:
+    sane = np.nan_to_num(block, posinf=1.0, neginf=-1.0)
+    if sane.shape[1] == channels:
+        return sane
+    # As many channels as the file began with, whatever it goes on with.
+    return np.repeat(sane.mean(axis=1, keepdims=True, dtype=np.float32), channels, axis=1)

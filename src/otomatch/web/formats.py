@@ -1,0 +1,76 @@
+"""Which sound files every current browser plays as they are, and under which media type."""
+
+from pathlib import Path
+
+import soundfile
+
+from otomatch.audio import CONTAINER_SUFFIXES
+from otomatch.errors import AudioError
+
+_PLAYED = {
+    ("WAV", "PCM_U8"): "audio/wav",
+    ("WAV", "PCM_16"): "audio/wav",
+    ("WAV", "PCM_24"): "audio/wav",
+    ("WAV", "FLOAT"): "audio/wav",
+    ("WAVEX", "PCM_16"): "audio/wav",
+    ("WAVEX", "PCM_24"): "audio/wav",
+    ("WAVEX", "FLOAT"): "audio/wav",
+    ("FLAC", "PCM_S8"): "audio/flac",
+    ("FLAC", "PCM_16"): "audio/flac",
+    ("FLAC", "PCM_24"): "audio/flac",
+    ("MP3", "MPEG_LAYER_III"): "audio/mpeg",
+    ("OGG", "VORBIS"): "audio/ogg",
+    ("OGG", "OPUS"): "audio/ogg",
+}
+_CODECS = {
+    (".webm", "opus"): "audio/webm",
+    (".webm", "vorbis"): "audio/webm",
+    (".m4a", "aac"): "audio/mp4",
+    (".mp4", "aac"): "audio/mp4",
+    (".aac", "aac"): "audio/aac",
+}
+_RATES = (3000, 192_000)
+_CHANNELS = 2
+
+
+def media_type(path: Path, suffix: str) -> str | None:
+    """The media type of a file that browsers play as it is; None if it must be converted.
+
+    By what the file holds, since names are wrong now and then: MP3 in a file called .wav is MP3.
+
+    Args:
+        path: the file.
+        suffix: the ending of its name.
+
+    Raises:
+        AudioError: it is no sound file.
+    """
+    if suffix in CONTAINER_SUFFIXES:
+        return _CODECS.get((suffix, _codec(path)))
+    try:
+        about = soundfile.info(path)
+    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+        raise AudioError(
+            f"{path}: cannot be decoded ({error}); replace the file, and index it again"
+        ) from error
+    low, high = _RATES
+    if not low <= about.samplerate <= high or about.channels > _CHANNELS:
+        return None
+    return _PLAYED.get((about.format, about.subtype))
+
+
+def _codec(path: Path) -> str:
+    try:
+        import av
+    except ImportError as error:
+        raise AudioError(
+            f"{path}: needs an extra decoder; install it with: pip install 'otomatch[codecs]'"
+        ) from error
+    try:
+        with av.open(str(path)) as container:
+            codecs = [stream.codec_context.name for stream in container.streams.audio]
+    except (av.FFmpegError, EOFError, ValueError) as error:
+        raise AudioError(
+            f"{path}: cannot be decoded ({error}); replace the file, and index it again"
+        ) from error
+    return codecs[0] if codecs else ""

@@ -1,0 +1,75 @@
+"""All that the routes share: the library, threads, caches, the decoder, a private folder."""
+
+import asyncio
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+
+from otomatch.library import SoundLibrary
+from otomatch.web.answers import Health
+from otomatch.web.catalogue import CatalogueKeeper
+from otomatch.web.conversion import Conversions
+from otomatch.web.map_keeper import MapKeeper
+from otomatch.web.media import Media
+from otomatch.web.pools import Pool
+from otomatch.web.searches import Searches
+from otomatch.web.settings import Limits
+from otomatch.web.uploads import Decoder, Receiver
+
+
+class Services:
+    """What one server works with.
+
+    Args:
+        library: what is served.
+        limits: bounds of the server.
+    """
+
+    def __init__(self, library: SoundLibrary, limits: Limits) -> None:
+        self.library, self.limits = library, limits
+        folder = Path(tempfile.mkdtemp(prefix="otomatch-serve-"))  # for this user only
+        self._delete = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        converted, received = folder / "converted", folder / "received"
+        converted.mkdir()
+        received.mkdir()
+        self.table = Pool("the library", limits.table_workers, limits.table_queue)
+        self.model = Pool("searches", limits.model_workers, limits.model_queue)
+        heavy = Pool("sounds and pictures", limits.media_workers, limits.media_queue)
+        # One process decodes one after the other; who waits for it must not hold up searches.
+        self.decoding = Pool("decoding", 1, limits.uploads)
+        self.catalogues = CatalogueKeeper(library)
+        self.searches = Searches(library, self.catalogues, limits.queries)
+        conversions = Conversions(converted, limits.converted_bytes)
+        self.media = Media(self.table, heavy, conversions, limits.picture_bytes)
+        self.receiver, self.decoder = Receiver(received, limits), Decoder(limits)
+        self.map = MapKeeper(library, _folder(library))
+        self._pools = (self.table, self.model, self.decoding, heavy)
+
+    def health(self, version: str) -> Health:
+        """What the library holds; ``version`` is that of otomatch."""
+        now = self.catalogues.current()
+        return Health(
+            version=version,
+            library=Path(self.library.uri).name,
+            sounds=now.sounds,
+            windows=now.windows,
+            seconds=now.seconds,
+            model=str(self.library._store.about["name"]),
+        )
+
+    async def warm(self) -> None:
+        """Start what the first request would else wait for."""
+        await asyncio.to_thread(self.decoder.worker.warm)
+
+    def close(self) -> None:
+        """End all work, and delete what was kept on disk."""
+        for pool in self._pools:
+            pool.close()
+        self.decoder.worker.close()
+        self.map.close()
+        self._delete()
+
+
+def _folder(library: SoundLibrary) -> Path | None:
+    return None if "://" in library.uri else Path(library.uri)

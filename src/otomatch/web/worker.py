@@ -1,0 +1,200 @@
+"""Work in a process of its own, which can be killed: a hostile file may hang or crash a decoder.
+
+The process is started once and kept. It gets pickled arguments from the server, and answers in
+JSON and plain bytes only: what a broken-into decoder sends is never unpickled.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+from otomatch.errors import OtomatchError
+
+Result = tuple[Any, bytes]
+
+_START_SECONDS = 120.0
+_MOST_BYTES = 1 << 30
+_RUN = "from otomatch.web.worker import _run; _run()"
+
+
+class WorkerTimeoutError(OtomatchError):
+    """The work took too long, and was killed."""
+
+
+class WorkerCrashError(OtomatchError):
+    """The process died at work."""
+
+
+class WorkerFailure(OtomatchError):  # noqa: N818
+    """The work raised an exception of otomatch.
+
+    Attributes:
+        kind: name of its class.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class WorkerProcess:
+    """A process that calls one function, again and again; may be used from several threads.
+
+    Args:
+        target: ``module:function``; it takes one argument that can be pickled, and returns a value
+            that JSON can hold, and bytes.
+        memory: bytes that the function may allocate, None for no bound.
+        niceness: how far it stands back behind others.
+    """
+
+    def __init__(self, target: str, memory: int | None = None, niceness: int = 0) -> None:
+        self._arguments = (target, str(memory or 0), str(niceness))
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection[Any, Any] | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, None where none runs."""
+        return None if self._process is None else self._process.pid
+
+    def warm(self) -> None:
+        """Start the process, so that the first call does not wait for its imports."""
+        with self._lock:
+            self._started()
+
+    def call(self, argument: Any, timeout: float) -> Result:
+        """Call the function in the process.
+
+        Args:
+            argument: of the function.
+            timeout: seconds that it may take, not counting the start of the process.
+
+        Raises:
+            WorkerTimeoutError: it took longer; the process was killed.
+            WorkerCrashError: the process died.
+            WorkerFailure: the function raised an error of otomatch.
+        """
+        with self._lock:
+            connection = self._started()
+            end = time.monotonic() + timeout
+            try:
+                connection.send(argument)
+                head = json.loads(self._receive(connection, end))
+                payload = self._receive(connection, end)
+            except (EOFError, OSError) as error:
+                code = self._kill()
+                raise WorkerCrashError(f"the process at work died (exit code {code})") from error
+            except WorkerTimeoutError:
+                self._kill()
+                raise
+        if "error" in head:
+            raise WorkerFailure(head["error"], head["message"])
+        return head["result"], payload
+
+    def close(self) -> None:
+        """End the process, at work or not."""
+        self._closed = True
+        process = self._process
+        if process is not None:
+            process.kill()  # a call that waits for it ends with WorkerCrashError
+        with self._lock:
+            self._kill()
+
+    def _started(self) -> "Connection[Any, Any]":
+        if self._closed:
+            raise WorkerCrashError("the server is stopping")
+        if self._process is not None and self._process.poll() is not None:
+            self._kill()
+        if self._connection is None:
+            self._start()
+        connection = self._connection
+        assert connection is not None  # noqa: S101
+        return connection
+
+    def _start(self) -> None:
+        ours, theirs = Pipe()
+        package = str(Path(__file__).parents[2])
+        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        handle = theirs.fileno()
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-c", _RUN, str(handle), *self._arguments, str(os.getpid())],
+            pass_fds=[handle],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C is for the server, which ends this
+        )
+        theirs.close()
+        self._connection = ours
+        try:
+            self._receive(ours, time.monotonic() + _START_SECONDS)
+        except (EOFError, OSError, WorkerTimeoutError) as error:
+            code = self._kill()
+            raise WorkerCrashError(f"no process could be started (exit code {code})") from error
+
+    def _receive(self, connection: "Connection[Any, Any]", end: float) -> bytes:
+        if not connection.poll(max(0.0, end - time.monotonic())):
+            raise WorkerTimeoutError("the work took too long")
+        return connection.recv_bytes(_MOST_BYTES)
+
+    def _kill(self) -> int | None:
+        process, connection = self._process, self._connection
+        self._process = self._connection = None
+        if connection is not None:
+            connection.close()
+        if process is None:
+            return None
+        process.kill()
+        return process.wait()
+
+
+def _run() -> None:
+    """What the process does."""
+    handle, target, memory, niceness, parent = sys.argv[1:]
+    threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
+    connection: Connection[Any, Any] = Connection(int(handle))
+    module, _, name = target.partition(":")
+    function: Callable[[Any], Result] = getattr(import_module(module), name)
+    os.nice(int(niceness))
+    if int(memory):
+        _bound(int(memory))
+    connection.send_bytes(b"ready")
+    with suppress(EOFError):  # the server has closed its end, or is no more
+        while True:
+            head, payload = _answer(function, connection.recv())
+            connection.send_bytes(json.dumps(head).encode())
+            connection.send_bytes(payload)
+
+
+def _answer(function: Callable[[Any], Result], argument: Any) -> Result:
+    try:
+        result, payload = function(argument)
+    except (OtomatchError, MemoryError) as error:
+        return {"error": type(error).__name__, "message": str(error)}, b""
+    return {"result": result}, payload
+
+
+def _watch(parent: int) -> None:
+    """End this process with its parent, were it at work in a decoder that hangs."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _bound(memory: int) -> None:
+    with suppress(OSError):  # no /proc: what is taken already is not known
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = pages * resource.getpagesize() + memory
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
