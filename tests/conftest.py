@@ -54,9 +54,20 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def page_address() -> str:
-    """The address of a server with the page and the sounds of `page_library`."""
-    return os.environ["OTOMATCH_PAGE_URL"]
+def page_library(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Any:
+    """The library of the tests of the page."""
+    from page_library import make_library
+
+    return make_library(tmp_path_factory.mktemp("page"), tiny_bert)
+
+
+@pytest.fixture(scope="session")
+def page_address(page_library: Any) -> Iterator[str]:
+    """The address of a server with the page."""
+    from page_library import served
+
+    with served(page_library) as address:
+        yield address
 
 
 @pytest.fixture

@@ -1,12 +1,19 @@
-"""A small library of tones, hisses and odd file names for the tests of the page."""
+"""A small library of tones, hisses and odd file names, and its server, for tests of the page."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import uvicorn
 from sounds import hiss, silence, tone, write_audio
 from tiny import tiny_model
 
-from otomatch.library import SoundLibrary
+from otomatch.library import SoundLibrary, find_sounds
+from otomatch.web.app import create_app
+from otomatch.web.guard import Access
+from otomatch.web.serving import listening
 
 RATE = 16_000
 ODD_NAMES = (
@@ -18,7 +25,6 @@ ODD_NAMES = (
     "‮gnirts desrever.wav",
     f"{'long-' * 40}name.wav",
 )
-FOLDERS = ("bells", "rain", "odd <names>")
 
 
 def write_sounds(root: Path) -> Path:
@@ -35,9 +41,24 @@ def write_sounds(root: Path) -> Path:
     return root
 
 
-def make_library(folder: Path, bert: Path) -> Path:
-    """Index the sounds with an untrained model; returns the library's folder."""
-    sounds = write_sounds(folder / "sounds")
-    library = SoundLibrary.create(folder / "page-library", tiny_model(bert))
-    library.index([sounds])
-    return folder / "page-library"
+def make_library(folder: Path, bert: Path) -> SoundLibrary:
+    """The sounds, indexed with an untrained model of windows of 1 s."""
+    tiny_model(bert).save_pretrained(folder / "model")
+    library = SoundLibrary.create(folder / "page-library", folder / "model")
+    library.add(find_sounds(write_sounds(folder / "sounds")))
+    return library
+
+
+@contextmanager
+def served(library: SoundLibrary, access: Access | None = None) -> Iterator[str]:
+    """The address of the server while the context lasts; it runs in a thread of this process."""
+    config = uvicorn.Config(create_app(library, access), lifespan="on", log_level="warning")
+    server = uvicorn.Server(config)
+    with listening("127.0.0.1", 0) as own:
+        thread = threading.Thread(target=server.run, args=([own],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{own.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()

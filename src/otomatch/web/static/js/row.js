@@ -87,7 +87,7 @@ export class Row {
   #relevance() {
     return el(
       "p",
-      { className: "relevance" },
+      { className: "relevance", title: "Relevance, of 100" },
       el("span", { className: "unseen" }, "Relevance "),
       this.percent,
       el("span", { className: "unseen" }, " of 100"),

@@ -2,7 +2,7 @@
 
 import { showFilterChips, showSoundChip } from "./chips.js";
 import { byId } from "./dom.js";
-import { count, milliseconds } from "./format.js";
+import { count, milliseconds, plural } from "./format.js";
 import * as notices from "./notices.js";
 import { Searcher } from "./searcher.js";
 import * as store from "./state.js";
@@ -56,8 +56,8 @@ export class SearchView {
   #showAnswer({ hits, seconds, total }) {
     notices.clearNotice();
     this.#finish(hits, "", `in ${milliseconds(seconds)}`);
-    const most = total === 1 ? "sound" : "sounds";
-    byId("count").textContent = `${count(hits.length)} of ${count(total)} ${most}, best first`;
+    const found = `${count(hits.length)} of ${plural(total, "sound")}, best first`;
+    byId("count").textContent = hits.length ? found : `None of ${plural(total, "sound")}`;
     if (!hits.length) notices.showNoHit(store.isNarrowed(), store.clearNarrowing);
     byId("more").hidden = hits.length < this.k || !store.canShowMore();
     const { q, name } = store.state();
