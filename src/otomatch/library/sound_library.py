@@ -2,7 +2,8 @@
 
 import math
 import shutil
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from torch import Tensor
 from otomatch.errors import InvalidInputError, LibraryError
 from otomatch.library import store as stores
 from otomatch.library.files import SoundFile
+from otomatch.library.filters import Filters
 from otomatch.library.indexing import AddReport, Indexer
-from otomatch.library.relevance import reference_descriptions
-from otomatch.library.searching import Filters, nearest
+from otomatch.library.relevance import Backgrounds, reference_descriptions
+from otomatch.library.searching import Query, Term, search
 from otomatch.library.store import Store, quoted
 from otomatch.model import AudioInput, AudioTextModel
 from otomatch.types import Hit, Sound
@@ -31,6 +33,9 @@ class SoundLibrary:
 
     def __init__(self, store: Store, device: str = "cpu") -> None:
         self.uri, self._store, self._device = store.uri, store, device
+        # Tokenizers are not made for several threads, and the model loads only once.
+        self._embedding = threading.RLock()
+        self._background: Backgrounds | None = None
 
     @classmethod
     def create(
@@ -173,52 +178,73 @@ class SoundLibrary:
         text: str | None = None,
         *,
         audio: AudioInput | None = None,
+        without: str | Sequence[str] | None = None,
         folder: str | Path | None = None,
         min_duration: float | None = None,
         max_duration: float | None = None,
         k: int = 10,
+        hybrid: bool | None = None,
     ) -> list[Hit]:
-        """The k files nearest to a description or to a sound, best first, each once.
+        """The k files that fit a description, a sound, or both, best first, each once.
+
+        May be called from several threads at once.
 
         Args:
             text: the description.
             audio: the sound: a path, or (waveform, sample rate).
-            folder: only files in this folder or below it.
+            without: descriptions of what the sound should not be like.
+            folder: only files in this folder or below it: a path, or the name of an indexed folder
+                or of one below it.
             min_duration: only files of at least so many seconds.
             max_duration: only files of at most so many seconds.
             k: number of hits, at least 1.
+            hybrid: whether words of the text found in names, folders and tags count too; None for
+                yes where there is a text.
 
         Raises:
-            InvalidInputError: not exactly one query is given, it is blank, or k is below 1.
+            InvalidInputError: there is neither text nor sound, a text is blank, a number is out of
+                range, or there is no such folder.
             AudioError: the sound cannot be read.
         """
-        if k < 1:
-            raise InvalidInputError(f"k must be at least 1, got {k}")
-        if (text is None) == (audio is None):
-            raise InvalidInputError("give either a text or a sound as the query")
+        _check_number_of_hits(k)
+        if text is None and audio is None:
+            raise InvalidInputError("give a text or a sound to look for, or both")
+        if hybrid and text is None:
+            raise InvalidInputError("a hybrid search needs a text; leave hybrid out")
+        filters = _filters(folder, min_duration, max_duration)
+        unwanted = _texts(without)
         if text is not None and not text.strip():
             raise InvalidInputError("the query is blank; describe a sound")
-        vector = self.model.embed_text([text]) if text else self.model.embed_audio([audio])  # type: ignore[list-item]
-        place = None if folder is None else str(Path(folder).resolve())
-        filters = Filters(place, min_duration, max_duration)
-        return nearest(self._store, self.model.whiten(vector)[0], k, filters)
+        terms = [] if text is None else self._text_terms([text])
+        if audio is not None:
+            terms.append(self._sound_term(audio))
+        query = Query(
+            terms,
+            self._text_terms(unwanted),
+            text if hybrid is not False else None,
+            unwanted,
+            filters,
+        )
+        return search(self._store, query, k, self._backgrounds.current())
 
     def similar(
         self,
         id: str,  # noqa: A002
         start: float | None = None,
         *,
+        without: str | Sequence[str] | None = None,
         folder: str | Path | None = None,
         min_duration: float | None = None,
         max_duration: float | None = None,
         k: int = 10,
     ) -> list[Hit]:
-        """The k other files nearest to a file of the library.
+        """The k other files that are most like a file of the library.
 
         Args:
             id: of the file.
             start: seconds; the window of the file that is compared is the one that begins nearest.
                 None for the mean of its windows.
+            without: as for `search`.
             folder: as for `search`.
             min_duration: as for `search`.
             max_duration: as for `search`.
@@ -226,19 +252,40 @@ class SoundLibrary:
 
         Raises:
             LibraryError: the library has none with this id.
-            InvalidInputError: k is below 1.
+            InvalidInputError: as for `search`.
         """
-        if k < 1:
-            raise InvalidInputError(f"k must be at least 1, got {k}")
+        _check_number_of_hits(k)
+        filters = _filters(folder, min_duration, max_duration, exclude=id)
         rows = self._store.rows(["start", "vector"], f"file_id = {quoted(id)}").to_pylist()
         if not rows:
             raise LibraryError(f"{self.uri}: holds no sound with the id {id!r}")
         if start is not None:
+            if not math.isfinite(start):
+                raise InvalidInputError(f"start must be a number of seconds, got {start}")
             rows = [min(rows, key=lambda row: abs(row["start"] - start))]
         vector = torch.tensor([row["vector"] for row in rows]).mean(dim=0)
-        place = None if folder is None else str(Path(folder).resolve())
-        filters = Filters(place, min_duration, max_duration, exclude=id)
-        return nearest(self._store, vector, k, filters)
+        unwanted = self._text_terms(_texts(without))
+        query = Query([Term(vector, is_sound=True)], unwanted, filters=filters)
+        return search(self._store, query, k, self._backgrounds.current())
+
+    def _text_terms(self, texts: Sequence[str]) -> list[Term]:
+        if not texts:
+            return []
+        with self._embedding:
+            vectors = self.model.whiten(self.model.embed_text(texts))
+        return [Term(vector) for vector in vectors]
+
+    def _sound_term(self, sound: AudioInput) -> Term:
+        with self._embedding:
+            vector = self.model.whiten(self.model.embed_audio([sound]))[0]
+        return Term(vector, is_sound=True)
+
+    @property
+    def _backgrounds(self) -> Backgrounds:
+        with self._embedding:
+            if self._background is None:
+                self._background = Backgrounds(self._store, self._references)
+            return self._background
 
     def _check(self, model: AudioTextModel) -> None:
         made_with = self._store.about["fingerprint"]
@@ -276,6 +323,28 @@ def _sounds(table: pa.Table) -> list[Sound]:
         first.setdefault(row["file_id"], row)
     found = [Sound(id=row.pop("file_id"), windows=counts[id_], **row) for id_, row in first.items()]
     return sorted(found, key=lambda sound: sound.path)
+
+
+def _check_number_of_hits(k: int) -> None:
+    if k < 1:
+        raise InvalidInputError(f"k must be at least 1, got {k}")
+
+
+def _texts(without: str | Sequence[str] | None) -> list[str]:
+    """Descriptions of what is not wanted, checked."""
+    texts = [] if without is None else [without] if isinstance(without, str) else list(without)
+    if not all(text.strip() for text in texts):
+        raise InvalidInputError("what is not wanted is blank; describe it, or leave it out")
+    return texts
+
+
+def _filters(
+    folder: str | Path | None,
+    min_duration: float | None,
+    max_duration: float | None,
+    exclude: str | None = None,
+) -> Filters:
+    return Filters(None if folder is None else str(folder), min_duration, max_duration, exclude)
 
 
 def _lengths(model: AudioTextModel, window: float | None, hop: float | None) -> tuple[float, float]:
