@@ -63,10 +63,11 @@ def page_library(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> A
 
 @pytest.fixture(scope="session")
 def page_address(page_library: Any) -> Iterator[str]:
-    """The address of a server with the page."""
-    from page_library import served
+    """The address of a server with the page, whose map is drawn."""
+    from page_library import served, wait_for_map
 
     with served(page_library) as address:
+        wait_for_map(address)
         yield address
 
 

@@ -1,10 +1,12 @@
 """A small library of tones, hisses and odd file names, and its server, for tests of the page."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import uvicorn
 from sounds import hiss, silence, tone, write_audio
@@ -28,14 +30,15 @@ ODD_NAMES = (
 
 
 def write_sounds(root: Path) -> Path:
-    """Write 8 bells of 1 to 3 s, 6 stretches of rain of 4 to 9 s, and a short sound by odd name."""
+    """Write 8 bells of 1 to 3 s, 6 stretches of rain of 4 to 9 s, and 7 short odd names."""
     for i in range(8):
         sound = tone(300.0 * (i + 1), 1.0 + i % 3, rate=RATE)
         write_audio(root / "bells" / f"bell {i}.wav", sound, RATE)
     for i in range(6):
-        # Silence first, so that the best second is not the first.
+        # Silence first or last: whatever the model likes, somewhere the best second is a late one.
         parts = [silence(2.0, RATE), hiss(2.0 + i, 0.1 + 0.02 * i, seed=i, rate=RATE)]
-        write_audio(root / "rain" / f"rain {i}.wav", np.concatenate(parts), RATE)
+        sound = np.concatenate(parts[:: 1 if i % 2 else -1])
+        write_audio(root / "rain" / f"rain {i}.wav", sound, RATE)
     for i, name in enumerate(ODD_NAMES):
         write_audio(root / "odd <names>" / name, tone(200.0 + 37 * i, 0.8, rate=RATE), RATE)
     return root
@@ -62,3 +65,12 @@ def served(library: SoundLibrary, access: Access | None = None) -> Iterator[str]
         finally:
             server.should_exit = True
             thread.join()
+
+
+def wait_for_map(address: str, seconds: float = 120) -> None:
+    """Wait until the server has drawn its map; the next start reads it from the disk."""
+    end = time.monotonic() + seconds
+    while httpx2.get(f"{address}/api/map").json()["state"] == "computing":
+        if time.monotonic() > end:
+            raise TimeoutError(f"the map was still being computed after {seconds} s")
+        time.sleep(0.2)

@@ -65,7 +65,9 @@ def test_the_theme_is_the_systems_until_another_is_chosen_and_remembered(visits)
 def test_the_page_fits_without_scrolling_sideways(visits, size, scheme):
     width, height = SIZES[size]
     page = visits.open(
-        "/?q=rain&not=bell&min=0.1", color_scheme=scheme, viewport={"width": width, "height": height}
+        "/?q=rain&not=bell&min=0.1",
+        color_scheme=scheme,
+        viewport={"width": width, "height": height},
     )
     ready(page)
     play(page, 1)
@@ -138,4 +140,4 @@ def test_no_state_of_the_page_has_a_fault_of_accessibility(visits, scheme):
     page.locator("#view-map").click()
     page.wait_for_timeout(200)
     found["phone"] = violations(page)
-    assert found == dict.fromkeys(found, [])
+    assert found == {state: [] for state in found}

@@ -3,7 +3,10 @@
 import json
 
 import pytest
-from browser import keep, names, settled, until
+from browser import Visits, keep, names, settled, until
+from page_library import served
+
+from otomatch.web.guard import Access
 
 SEARCH = "**/api/search?*"
 
@@ -127,6 +130,24 @@ def test_an_error_shows_the_servers_own_words(visits, status, title):
     assert page.locator(".hit").count() == 0
     assert notice.get_by_role("button").count() == (0 if status == 401 else 1)
     keep(page, f"error-{status}")
+
+
+def test_a_server_with_a_token_is_used_after_its_address_was_opened_once(chromium, page_library):
+    token = "a secret of the tests".replace(" ", "-")
+    with served(page_library, Access(token=token)) as address:
+        visits = Visits(chromium, address)
+        page = visits.open(f"/?token={token}")
+        assert token not in page.url
+        page.locator("#q").fill("bell")
+        settled(page)
+        page.locator(".hit .play").first.click()
+        until(page, "document.querySelector('#audio').currentTime > 0.02")
+        until(page, "document.images[0].naturalWidth > 0")
+        visits.may_fail = True
+        page.context.clear_cookies()
+        page.locator("#q").fill("rain")
+        page.get_by_text("This page needs its token").wait_for()
+        visits.close()
 
 
 def test_trying_again_asks_again(visits):
