@@ -95,8 +95,7 @@ class Visits:
     def _console(self, message: Any) -> None:
         if self.may_fail and message.text.startswith("Failed to load resource"):
             return
-        is_ours = "willReadFrequently" in message.text  # a test looks at pixels
-        if message.type in ("error", "warning") and not is_ours:
+        if message.type in ("error", "warning"):
             self.faults.append(f"console: {message.text}")
 
     def _request(self, request: Any) -> None:

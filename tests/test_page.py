@@ -18,7 +18,7 @@ def test_typing_gives_results_without_pressing_enter(visits):
     assert page.locator("#intro").is_visible()
     search(page, "bell")
     assert len(names(page)) == 20
-    assert page.locator("#count").text_content() == "20 of 21 sounds, best first"
+    assert page.locator("#count").text_content().startswith("20 of 21 sounds, ")
     assert asked(page) == {"q": "bell"}
     assert page.title() == "bell – otomatch"
 

@@ -56,6 +56,24 @@ def test_nothing_left_by_the_filters_says_so_and_clears_them(visits):
     assert page.url.endswith("/?q=bell")
 
 
+@pytest.mark.parametrize(
+    ("relevance", "said"), [(0.9, "best first"), (0.1, "none is a good match")]
+)
+def test_it_is_said_when_the_nearest_is_not_near(visits, relevance, said):
+    def weaken(page):
+        def handle(route):
+            body = route.fetch().json()
+            for hit in body["hits"]:
+                hit["relevance"] = relevance
+            route.fulfill(body=json.dumps(body), content_type="application/json")
+
+        page.route(SEARCH, handle)
+
+    page = visits.open("/?q=bell", before=weaken)
+    settled(page)
+    assert page.locator("#count").text_content().endswith(said)
+
+
 def test_an_empty_library_says_how_to_fill_it(visits):
     def empty(page):
         health = {

@@ -120,14 +120,10 @@ function toggleFocused() {
   return player.toggle(row ? trackOfHit(row.hit) : player.track);
 }
 
-function leaveList(step) {
-  if (!results.move(step)) byId("q").focus();
-}
-
 wireKeys([
-  [["/"], "Search field", () => byId("q").select() ?? byId("q").focus()],
+  [["/"], "Search field", () => byId("q").select()],
   [["j", "ArrowDown"], "Next result", () => results.move(1)],
-  [["k", "ArrowUp"], "Result before; above the first, the search field", () => leaveList(-1)],
+  [["k", "ArrowUp"], "Result before; above the first, the search field", () => results.move(-1) || byId("q").focus()],
   [["Enter"], "Play the result from its matching second", onFocusedRow(playRow)],
   [["Space"], "Play or pause", toggleFocused],
   [["ArrowLeft"], "One second back", () => seekBy(-STEP)],
@@ -151,10 +147,7 @@ function goToMap() {
 }
 
 byId("q").addEventListener("keydown", (event) => {
-  if (event.key === "ArrowDown") {
-    event.preventDefault();
-    results.move(1);
-  }
+  if (event.key === "ArrowDown" && results.move(1)) event.preventDefault();
 });
 
 for (const name of ["focusin", "pointerover"]) {

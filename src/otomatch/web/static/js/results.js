@@ -56,12 +56,14 @@ export class Results {
     return [...this.#rows.values()].find((row) => row.node === node) ?? null;
   }
 
+  // Moves the focus; false where there is no row to go to.
   move(step) {
     const rows = [...this.#rows.values()];
     const at = rows.indexOf(this.focused());
-    const next = at < 0 ? (step > 0 ? 0 : rows.length - 1) : at + step;
-    rows[Math.min(rows.length - 1, Math.max(0, next))]?.node.focus();
-    return at + step >= 0;
+    const next = at < 0 && step < 0 ? rows.length - 1 : at + step;
+    const row = rows[Math.min(rows.length - 1, next)];
+    row?.node.focus();
+    return row !== undefined;
   }
 
   #row(hit) {

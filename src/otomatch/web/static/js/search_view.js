@@ -8,6 +8,8 @@ import { Searcher } from "./searcher.js";
 import * as store from "./state.js";
 import { toast } from "./toast.js";
 
+const WEAK = 0.2; // relevance, a probability
+
 export class SearchView {
   #searcher = new Searcher();
   #asked = null;
@@ -56,8 +58,7 @@ export class SearchView {
   #showAnswer({ hits, seconds, total }) {
     notices.clearNotice();
     this.#finish(hits, "", `in ${milliseconds(seconds)}`);
-    const found = `${count(hits.length)} of ${plural(total, "sound")}, best first`;
-    byId("count").textContent = hits.length ? found : `None of ${plural(total, "sound")}`;
+    byId("count").textContent = summary(hits, total);
     if (!hits.length) notices.showNoHit(store.isNarrowed(), store.clearNarrowing);
     byId("more").hidden = hits.length < this.k || !store.canShowMore();
     const { q, name } = store.state();
@@ -82,4 +83,12 @@ export class SearchView {
     this.results.show(hits);
     this.shown(hits);
   }
+}
+
+// Nearest is not near: a library may hold nothing of the kind, and the page says so.
+function summary(hits, total) {
+  if (!hits.length) return `None of ${plural(total, "sound")}`;
+  const isWeak = Math.max(...hits.map((hit) => hit.relevance)) < WEAK;
+  const order = isWeak ? "nearest first, but none is a good match" : "best first";
+  return `${count(hits.length)} of ${plural(total, "sound")}, ${order}`;
 }

@@ -17,11 +17,11 @@ export class Camera {
 
   // The points' extent fills the stage, however the projection used its unit square.
   frame(points) {
-    const [xs, ys] = [points.map((p) => p.x), points.map((p) => p.y)];
-    const [left, top] = [Math.min(...xs), Math.min(...ys)];
-    const width = Math.max(...xs) - left || 1;
-    const height = Math.max(...ys) - top || 1;
-    this.#box = { left, top, width, height };
+    // Not Math.min(...): an engine takes only so many arguments.
+    const least = (axis) => points.reduce((value, point) => Math.min(value, point[axis]), 1);
+    const most = (axis) => points.reduce((value, point) => Math.max(value, point[axis]), 0);
+    const [left, top] = [least("x"), least("y")];
+    this.#box = { left, top, width: most("x") - left || 1, height: most("y") - top || 1 };
     this.fit();
   }
 

@@ -3,6 +3,7 @@
 import { Camera } from "./camera.js";
 import { nearest, nextInDirection } from "./nearest.js";
 import { readPalette, stamp } from "./palette.js";
+import { Raster } from "./raster.js";
 
 const DIMMED = 0.22;
 const REACH = 14; // pixels from a point that still mean it
@@ -11,7 +12,6 @@ const LONGEST_LABEL = 28;
 
 export class Drawing {
   camera = new Camera();
-  hits = new Set();
   hovered = -1; // indices into points
   cursor = -1;
   playing = -1;
@@ -19,7 +19,10 @@ export class Drawing {
   #clusters = [];
   #xs = new Float32Array(0);
   #ys = new Float32Array(0);
+  #hits = new Set();
+  #isHit = new Uint8Array(0);
   #stamps = new Map();
+  #raster = new Raster();
   #isDue = false;
 
   constructor(canvas) {
@@ -37,6 +40,8 @@ export class Drawing {
     this.#points = points;
     this.#xs = new Float32Array(points.length);
     this.#ys = new Float32Array(points.length);
+    this.hits = this.#hits;
+    this.#stamps.clear(); // of other clusters
     this.camera.frame(points);
     this.#clusters = clusters
       .map((cluster) => ({ ...cluster, ...middle(points.filter((p) => p.cluster === cluster.id)) }))
@@ -45,6 +50,17 @@ export class Drawing {
     this.due();
   }
 
+  get hits() {
+    return this.#hits;
+  }
+
+  set hits(ids) {
+    this.#hits = ids;
+    this.#isHit = Uint8Array.from(this.#points, (point) => Number(ids.has(point.id)));
+    this.due();
+  }
+
+  // Draws with the next frame, once, however often it is asked for.
   due() {
     if (this.#isDue) return;
     this.#isDue = true;
@@ -73,23 +89,24 @@ export class Drawing {
     this.camera.resize(clientWidth, clientHeight);
     this.canvas.width = Math.round(clientWidth * devicePixelRatio);
     this.canvas.height = Math.round(clientHeight * devicePixelRatio);
+    this.#raster.resize(this.canvas.width, this.canvas.height);
     this.#stamps.clear();
     this.due();
   }
 
   #draw() {
-    const { camera, canvas, hits } = this;
-    const draw = canvas.getContext("2d");
+    const { camera, canvas } = this;
+    const draw = canvas.getContext("2d", { willReadFrequently: true }); // its pixels are ours
+    for (let i = 0; i < this.#points.length; i += 1) {
+      this.#xs[i] = camera.screenX(this.#points[i].x);
+      this.#ys[i] = camera.screenY(this.#points[i].y);
+    }
+    const radius = this.#radius;
+    this.#raster.clear();
+    this.#marks(0, { radius, outline: 0, alpha: this.hits.size ? DIMMED : 1 });
+    if (this.hits.size) this.#marks(1, { radius: 1.25 * radius, outline: 1.5, alpha: 1 });
+    this.#raster.show(draw);
     draw.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    draw.clearRect(0, 0, camera.width, camera.height);
-    this.#points.forEach((point, i) => {
-      this.#xs[i] = camera.screenX(point.x);
-      this.#ys[i] = camera.screenY(point.y);
-    });
-    draw.globalAlpha = hits.size ? DIMMED : 1;
-    this.#marks(draw, (point) => !hits.has(point.id), 0);
-    draw.globalAlpha = 1;
-    if (hits.size) this.#marks(draw, (point) => hits.has(point.id), 1.5);
     this.#labels(draw);
     this.#ring(draw, this.playing, this.palette.accent, 4);
     this.#ring(draw, this.hovered, this.palette.ink, 3);
@@ -98,27 +115,31 @@ export class Drawing {
 
   get #radius() {
     const base = this.#points.length < 500 ? 4.5 : this.#points.length < 4000 ? 3.2 : 2.4;
-    return base * this.camera.zoom ** 0.3;
+    return Math.round(4 * base * this.camera.zoom ** 0.3) / 4; // few sizes: few stamps
   }
 
-  #marks(draw, isWanted, outline) {
-    const radius = this.#radius * (outline ? 1.25 : 1);
+  // Of the hits or of the others: ``hit`` is 1 or 0.
+  #marks(hit, look) {
     const { width, height } = this.camera;
-    this.#points.forEach((point, i) => {
+    const marks = this.#stampsFor(look);
+    const reach = 2 * look.radius;
+    for (let i = 0; i < this.#points.length; i += 1) {
       const [x, y] = [this.#xs[i], this.#ys[i]];
-      const isSeen = x > -radius && y > -radius && x < width + radius && y < height + radius;
-      if (!isSeen || !isWanted(point)) return;
-      const mark = this.#stamp(point.cluster, radius, outline);
-      const size = mark.width / devicePixelRatio;
-      draw.drawImage(mark, x - size / 2, y - size / 2, size, size);
-    });
+      const isSeen = x > -reach && y > -reach && x < width + reach && y < height + reach;
+      if (!isSeen || this.#isHit[i] !== hit) continue;
+      const mark = marks.get(this.#points[i].cluster);
+      this.#raster.put(mark, x * devicePixelRatio, y * devicePixelRatio);
+    }
   }
 
-  #stamp(cluster, radius, outline) {
-    const key = `${cluster} ${radius.toFixed(1)} ${outline}`;
+  // By cluster; made once for each look, not for each point or frame.
+  #stampsFor(look) {
+    const key = `${look.radius} ${look.outline} ${look.alpha}`;
     if (!this.#stamps.has(key)) {
-      if (this.#stamps.size > 500) this.#stamps.clear();
-      this.#stamps.set(key, stamp(this.palette, cluster, radius, devicePixelRatio, outline));
+      if (this.#stamps.size > 30) this.#stamps.clear();
+      const clusters = new Set(this.#points.map((point) => point.cluster));
+      const make = (cluster) => stamp(this.palette, cluster, { ...look, ratio: devicePixelRatio });
+      this.#stamps.set(key, new Map([...clusters].map((cluster) => [cluster, make(cluster)])));
     }
     return this.#stamps.get(key);
   }
@@ -137,9 +158,11 @@ export class Drawing {
       const box = { x: inside, y: this.camera.screenY(y), half };
       if (taken.some((other) => overlaps(box, other))) continue;
       taken.push(box);
-      draw.lineWidth = 4;
+      draw.lineWidth = 3;
       draw.strokeStyle = this.palette.paper;
+      draw.globalAlpha = 0.8;
       draw.strokeText(text, box.x, box.y);
+      draw.globalAlpha = 1;
       draw.fillStyle = this.palette.ink;
       draw.fillText(text, box.x, box.y);
     }

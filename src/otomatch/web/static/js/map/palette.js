@@ -26,14 +26,14 @@ export function readPalette(node) {
   return palette;
 }
 
-// A small picture of a mark, drawn once and stamped thousands of times.
-export function stamp(palette, cluster, radius, ratio, outline) {
-  const size = Math.ceil(2 * (radius + outline + 1) * ratio);
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = size;
-  const draw = canvas.getContext("2d");
+// The pixels of a mark, drawn once and put thousands of times. ``radius`` and ``outline`` are in
+// CSS pixels, of which ``ratio`` of the screen's make one.
+export function stamp(palette, cluster, { radius, outline, alpha, ratio }) {
+  const size = 2 * Math.ceil((1.2 * radius + outline + 0.5) * ratio);
+  const draw = new OffscreenCanvas(size, size).getContext("2d", { willReadFrequently: true });
+  draw.globalAlpha = alpha;
+  draw.translate(size / 2, size / 2);
   draw.scale(ratio, ratio);
-  draw.translate(size / ratio / 2, size / ratio / 2);
   draw.beginPath();
   SHAPES[cluster < 0 ? 0 : Math.floor(cluster / COLOURS) % SHAPES.length](draw, radius);
   draw.fillStyle = cluster < 0 ? palette.other : palette.clusters[cluster % COLOURS];
@@ -43,7 +43,7 @@ export function stamp(palette, cluster, radius, ratio, outline) {
     draw.strokeStyle = palette.ink;
     draw.stroke();
   }
-  return canvas;
+  return draw.getImageData(0, 0, size, size);
 }
 
 function circle(draw, r) {

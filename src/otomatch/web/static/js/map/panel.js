@@ -28,9 +28,11 @@ export class MapPanel {
       moved: () => this.#moved(),
     });
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
-    for (const name of ["focus", "blur"]) {
-      this.canvas.addEventListener(name, () => this.drawing.due());
-    }
+    this.canvas.addEventListener("focus", () => this.drawing.due());
+    this.canvas.addEventListener("blur", () => {
+      this.#tip(-1);
+      this.drawing.due();
+    });
     byId("zoom-in").addEventListener("click", () => this.#zoom(ZOOM));
     byId("zoom-out").addEventListener("click", () => this.#zoom(1 / ZOOM));
     byId("zoom-fit").addEventListener("click", () => this.#zoom(0));
@@ -51,7 +53,6 @@ export class MapPanel {
 
   highlight(ids) {
     this.drawing.hits = new Set(ids.filter((id) => this.#index.has(id)));
-    this.drawing.due();
   }
 
   showPlaying(id) {
