@@ -60,7 +60,7 @@ export class Row {
   #about() {
     const { hit } = this;
     this.when = el("span", { className: "when" });
-    const said = [hit.label, hit.caption, hit.tags].filter(Boolean);
+    const said = [...new Set([hit.label, hit.caption, hit.tags].filter(Boolean))];
     return el(
       "div",
       { className: "about" },
