@@ -188,7 +188,7 @@ def test_the_spectrum_has_the_eigenvalues_of_the_metric_after_each_epoch(
     ends, close = [], module._Trainer._close_epoch
 
     def closing(self, *arguments):
-        ends.append(torch.linalg.eigvalsh(self.model.ground.matrix.detach()).flip(0))
+        ends.append(torch.linalg.eigvalsh(self.model.ground.matrix.detach().cpu()).flip(0))
         close(self, *arguments)
 
     monkeypatch.setattr(module._Trainer, "_close_epoch", closing)
@@ -598,7 +598,7 @@ def test_the_saved_model_is_that_of_the_best_epoch(tones, tiny_bert, tmp_path, m
     scores, weights = iter([10.0, 30.0, 20.0, 30.0]), []
 
     def validate(self):
-        weights.append(self.model.audio_head[0].weight.detach().clone())
+        weights.append(self.model.audio_head[0].weight.detach().cpu().clone())
         return crafted(next(scores))
 
     monkeypatch.setattr(module._Trainer, "_validate", validate)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import central_differences, naive_fill, naive_sinkhorn
 
-from otomatch import partial_sinkhorn, sinkhorn, transport
+from otomatch import ascent, partial_sinkhorn, sinkhorn, transport
 from otomatch.distributed import Shard
 from otomatch.errors import InvalidInputError
 
@@ -213,7 +213,7 @@ def test_filling_finds_the_multiplier_that_bisection_finds(pairs, data):
     sums = [math.exp(log_sum) for _, log_sum in pairs]
     mass = data.draw(st.floats(0.01, 0.99))
     args = (torch.tensor(x, dtype=torch.float64).log() for x in (sums, weights))
-    found = transport._fill(*args, mass).exp().item()
+    found = ascent.fill(*args, mass).exp().item()
     assert found == pytest.approx(naive_fill(weights, sums, mass), rel=1e-6)
 
 
@@ -222,15 +222,15 @@ def test_filling_finds_the_multiplier_that_bisection_finds(pairs, data):
 def test_the_log_domain_agrees_with_the_kernel_domain(mass, epsilon, monkeypatch):
     cost, a, b = problem()
     kernel = solve(cost, epsilon, mass, a, b, **EXACT)
-    monkeypatch.setattr(transport, "_sums", transport._LogKernel)
+    monkeypatch.setattr(transport, "kernel_sums", ascent.LogKernel)
     log = solve(cost, epsilon, mass, a, b, **EXACT)
     torch.testing.assert_close(log.plan, kernel.plan, rtol=0, atol=1e-11)
 
 
 def test_the_kernel_is_used_exactly_where_it_is_safe():
     wide = torch.tensor([[0.0, -353.0]], dtype=torch.float64)
-    assert isinstance(transport._sums(wide, Shard.whole(1)), transport._Kernel)
-    assert isinstance(transport._sums(1.01 * wide, Shard.whole(1)), transport._LogKernel)
+    assert isinstance(ascent.kernel_sums(wide, Shard.whole(1)), ascent.Kernel)
+    assert isinstance(ascent.kernel_sums(1.01 * wide, Shard.whole(1)), ascent.LogKernel)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -275,7 +275,7 @@ def test_a_mass_a_rounding_error_below_one_is_fine():
         assert plan.converged
         torch.testing.assert_close(plan.plan, sinkhorn(cost, 0.1, a, b).plan, rtol=0, atol=1e-5)
         sums = 300 * (cost[0] - 0.5)  # so large that the full weight itself is off by rounding
-        assert torch.isfinite(transport._fill(sums, b.log(), math.nextafter(1, 0)))
+        assert torch.isfinite(ascent.fill(sums, b.log(), math.nextafter(1, 0)))
 
 
 def test_weights_in_low_precision_are_rescaled_to_sum_to_one():
@@ -327,7 +327,7 @@ def test_extrapolation_saves_iterations_and_changes_nothing_else(mass, monkeypat
     cost = problem(20, 20)[0]
     limits = {"tolerance": 1e-12, "max_iterations": 20000}
     fast = solve(cost, 0.015, mass, **limits)
-    monkeypatch.setattr(transport, "_extrapolate", lambda path: path[-1])
+    monkeypatch.setattr(ascent, "extrapolate", lambda path: path[-1])
     slow = solve(cost, 0.015, mass, **limits)
     assert fast.converged
     assert fast.iterations < slow.iterations / 3
@@ -342,7 +342,7 @@ def test_extrapolation_finds_the_limit_of_a_linear_sequence():
     path = [torch.zeros(4, dtype=torch.float64)]
     for _ in range(6):
         path.append(limit + turn @ step @ turn.T @ (path[-1] - limit))
-    torch.testing.assert_close(transport._extrapolate(path), limit, rtol=0, atol=1e-9)
+    torch.testing.assert_close(ascent.extrapolate(path), limit, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("mass", [None, 0.5, 0.9])

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from otomatch.ascent import at_work
 from otomatch.distributed import Shard
-from otomatch.transport import Plan, widened
+from otomatch.transport import Plan
 
 
 class KnownGradient(torch.autograd.Function):
@@ -50,10 +51,10 @@ def partial_slope(target: Tensor, plan: Plan, shard: Shard) -> Tensor:
     Returns:
         (B_r, B).
     """
-    P, T = widened(plan.plan), widened(target)
+    P, T = at_work(plan.plan, shard), at_work(target, shard)
     r, T_rows = P.sum(1), T.sum(1)
-    over = torch.where((plan.f < 0) & (r > 0), 1 / r, 0)
-    tight = torch.cat([widened(plan.g < 0), P.new_ones(1)])
+    over = torch.where((plan.f < 0).to(P.device) & (r > 0), 1 / r, 0)
+    tight = torch.cat([(plan.g < 0).to(P), P.new_ones(1)])
 
     def sums(by_column: Tensor, by_row: Tensor) -> Tensor:
         return torch.cat([by_column, by_row.sum(0, keepdim=True)])

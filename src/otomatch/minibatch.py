@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from otomatch.ascent import widened
 from otomatch.errors import InvalidInputError
 from otomatch.pairs import one_of
 from otomatch.ranks import at_least_one, blocks
-from otomatch.transport import Plan, sinkhorn, widened
+from otomatch.transport import Plan, sinkhorn
 
 _ROWS = 1024
 

@@ -1,0 +1,119 @@
+"""What the published runs cost on this machine: seconds a step, memory, hours; no download.
+
+    python bench/published_runs.py [--clips 2560] [--batch 256] [CONFIG ...]
+
+Each configuration (default: the main run on AudioCaps and that on Clotho) is trained by
+`otomatch.train` for two epochs on noise of the data set's length, with encoders of the published
+sizes and random weights; the second epoch counts. Nothing is learned, but every step does what it
+does in the published run, reading included. On a CPU take `--clips 16 --batch 4`.
+"""
+
+import argparse
+import csv
+import os
+import tempfile
+import tomllib
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from otomatch import train
+from otomatch.config import load_config
+from otomatch.resources import resident_megabytes
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+DEFAULT = ("audiocaps-resnet38-bert", "audiocaps-cnn14-bert", "clotho-resnet38-bert")
+TRAIN_CLIPS = {"audiocaps": 49274, "clotho": 3839}  # see runs/README.md
+WORDS = ["a", "dog", "barks", "while", "rain", "falls", "on", "the", "roof", "and", "speaks"]
+
+
+def write_clip(folder, seconds, number):
+    noise = np.random.default_rng(number).standard_normal(round(32000 * seconds))
+    soundfile.write(folder / f"{number}.wav", 0.1 * noise, 32000)
+
+
+def write_data(folder, clips, seconds):
+    """Noise with captions of 20 words."""
+    folder.mkdir()
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(partial(write_clip, folder, seconds), range(clips), chunksize=16))
+    draw = np.random.default_rng(0)
+    with (folder / "captions.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("file_name", "caption", "split"))
+        for i in range(clips):
+            split = "val" if i % 128 == 0 else "test" if i % 128 == 1 else "train"
+            rows.writerow((f"{i}.wav", " ".join(draw.choice(WORDS, 20)), split))
+
+
+def write_bert(folder):
+    """BERT of the published size, with random weights."""
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocab = {word: i for i, word in enumerate([*special, *sorted(set(WORDS))])}
+    BertTokenizer(vocab=vocab).save_pretrained(folder)
+    BertModel(BertConfig()).save_pretrained(folder)
+
+
+def measure(name, clips, batch, bert, place):
+    """Train for two epochs; returns the last row of the log and the peak of memory in GB."""
+    kind = name.split("-")[0]
+    with (CONFIGS / f"{name}.toml").open("rb") as file:
+        settings = tomllib.load(file)["audio"]["settings"]
+    data = place / kind
+    if not data.exists():
+        write_data(data, clips, 30.0 if kind == "clotho" else 10.0)
+    overrides = [
+        f"data.path={str(data)!r}", f"text.encoder={str(bert)!r}", "optim.epochs=2",
+        f"optim.batch={batch}", f"audio.settings={{dropout = {settings['dropout']}}}",
+    ]  # fmt: skip
+    gpu = torch.cuda.is_available()
+    if gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    run = place / name
+    train(load_config(CONFIGS / f"{name}.toml", overrides), run, progress=False)
+    with (run / "log.csv").open() as file:
+        row = list(csv.DictReader(file))[-1]
+    peak = torch.cuda.max_memory_allocated() / 1e9 if gpu else resident_megabytes("VmHWM") / 954
+    return {key: float(value or "nan") for key, value in row.items()}, peak
+
+
+def show(name, clips, batch, row, peak):
+    steps = sum(i % 128 > 1 for i in range(clips)) // batch
+    step = (row["seconds"] - row["validation_seconds"]) / steps
+    wait = row["data_wait"] / steps
+    epochs = load_config(CONFIGS / f"{name}.toml").optim.epochs
+    hours = TRAIN_CLIPS[name.split("-")[0]] // batch * epochs * step / 3600
+    print(
+        f"{name:26} {batch:5} {step:7.2f} {wait:7.2f} {batch / step:8.0f} {peak:7.1f} {hours:6.1f}",
+        flush=True,
+    )
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("configs", nargs="*", default=DEFAULT, metavar="CONFIG")
+    arguments.add_argument("--clips", type=int, default=2560)
+    arguments.add_argument("--batch", type=int, default=256)
+    chosen = arguments.parse_args()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    print(f"{device}, torch {torch.__version__}, {os.cpu_count()} cores")
+    print(f"{'configuration':26} batch  s/step wait/st  pairs/s peak GB  hours")
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["OTOMATCH_CACHE"] = f"{folder}/cache"
+        write_bert(Path(folder) / "bert")
+        for name in chosen.configs:
+            numbers = (name, chosen.clips, chosen.batch)
+            show(*numbers, *measure(*numbers, Path(folder) / "bert", Path(folder)))
+
+
+if __name__ == "__main__":
+    main()
