@@ -170,7 +170,7 @@ class SoundLibrary:
         vectors = column.flatten().to_numpy().reshape(len(table), column.type.list_size)
         total = np.zeros((len(sounds), vectors.shape[1]), np.float32)
         np.add.at(total, rows, vectors)
-        counts = np.array([[sound.windows] for sound in sounds], np.float32)
+        counts = np.array([sound.windows for sound in sounds], np.float32)[:, None]
         return sounds, (total / counts).astype(np.float32)
 
     def search(

@@ -15,7 +15,7 @@ from otomatch import __version__
 from otomatch.library import SoundLibrary
 from otomatch.web import search_routes, sound_routes
 from otomatch.web.guard import Access, Guard
-from otomatch.web.problems import Problem, handle_problems
+from otomatch.web.problems import Detail, Problem, handle_problems
 from otomatch.web.services import Services
 from otomatch.web.settings import Limits
 
@@ -79,8 +79,10 @@ class _Application(FastAPI):
                 answer = operation["responses"].get("422", {})
                 if "HTTPValidationError" in str(answer):
                     del operation["responses"]["422"]
+        schemas = document["components"]["schemas"]
+        schemas["Detail"] = Detail.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):
-            document["components"]["schemas"].pop(name, None)
+            schemas.pop(name, None)
         return document
 
 

@@ -133,15 +133,29 @@ class Guard:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
-            return  # there is no websocket
+            else:
+                await send({"type": "websocket.close", "code": 1008})  # there is none
+            return
         answer: ASGIApp
         try:
             answer = self._check(scope, Headers(scope=scope)) or self.app
         except Problem as problem:
             answer = problem_response(problem)
+        status = 0
+
+        async def sender(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(message)
+            await send(message)
+
         self._under_way += 1
         try:
-            await answer(scope, receive, _with_headers(send))
+            await answer(scope, receive, sender)
+        except Exception:
+            if status != 500:  # else it has been logged, and answered
+                raise
         finally:
             self._under_way -= 1
 
@@ -213,22 +227,19 @@ class Guard:
         return response
 
 
-def _with_headers(send: Send) -> Send:
-    async def sender(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in SECURITY_HEADERS.items():
-                headers[name] = value
-            headers.setdefault("Cache-Control", "no-store")
-        await send(message)
-
-    return sender
+def _add_headers(message: Message) -> None:
+    headers = MutableHeaders(scope=message)
+    for name, value in SECURITY_HEADERS.items():
+        headers[name] = value
+    headers.setdefault("Cache-Control", "no-store")
 
 
 def _without_port(host: str) -> str:
     """``[::1]:80`` -> ``::1``, ``localhost:80`` -> ``localhost``; "" for what is no host."""
     try:
-        return (urlsplit(f"//{host}").hostname or "") if "@" not in host else ""
+        parts = urlsplit(f"//{host}")
+        known = parts.port is None or parts.port >= 0  # raises where it is no number
+        return (parts.hostname or "") if known and "@" not in host else ""
     except ValueError:
         return ""
 

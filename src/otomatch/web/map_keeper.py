@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import logging
 import os
 import tempfile
 import time
@@ -17,10 +16,9 @@ from otomatch.errors import OtomatchError
 from otomatch.library import SoundLibrary
 from otomatch.types import Sound
 from otomatch.web.answers import MapCluster, MapPoint, SoundMap
+from otomatch.web.problems import LOGGER
 from otomatch.web.sound_map import TARGET
 from otomatch.web.worker import WorkerCrashError, WorkerProcess
-
-LOGGER = logging.getLogger("otomatch.web")
 
 _FILE = "map.json"
 _FORMAT = 1
@@ -68,10 +66,15 @@ class MapKeeper:
         try:
             self._map = await asyncio.to_thread(self._made)
             self._version = version
-        except (OtomatchError, OSError) as error:
+        except Exception as error:
             if self._closed:
                 return
-            LOGGER.warning("the map of the library could not be made: %s", error)
+            foreseen = isinstance(error, OtomatchError | OSError)
+            LOGGER.warning(
+                "the map of the library could not be made: %s",
+                error,
+                exc_info=None if foreseen else error,
+            )
             self._map = SoundMap(state="failed", points=[], clusters=[])
 
     def _made(self) -> SoundMap:

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from otomatch.errors import AudioError, InvalidInputError, OtomatchError
 
@@ -54,8 +55,10 @@ _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route: the statuses given, and those that any request can get."""
     wanted = sorted({400, 401, 403, 500, 503, *statuses})
+    # Written out, since FastAPI gives a model the media type of the route, be it audio/*.
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Detail"}}}
     found: dict[int | str, dict[str, Any]] = {
-        status: {"model": Detail, "description": _WHY[status]} for status in wanted
+        status: {"content": content, "description": _WHY[status]} for status in wanted
     }
     found[503]["headers"] = _RETRY
     return found
@@ -70,11 +73,22 @@ def problem_response(problem: Problem) -> JSONResponse:
 def handle_problems(app: FastAPI) -> None:
     """Answer every error of an application in the one form."""
 
-    async def on_problem(_: Request, error: Exception) -> JSONResponse:
-        return problem_response(as_problem(error))
+    async def on_problem(request: Request, error: Exception) -> JSONResponse:
+        problem = as_problem(error)
+        if problem.status == 405:
+            problem.headers = _allowed(app, request.url.path) or problem.headers
+        return problem_response(problem)
 
     for kind in (Problem, HTTPException, RequestValidationError, OtomatchError, Exception):
         app.add_exception_handler(kind, on_problem)
+
+
+def _allowed(app: FastAPI, path: str) -> dict[str, str] | None:
+    """All methods of an address; the framework names those of its first route only."""
+    for template, operations in app.openapi()["paths"].items():
+        if compile_path(template)[0].match(path):
+            return {"Allow": ", ".join(sorted(map(str.upper, operations)))}
+    return None
 
 
 def as_problem(error: Exception) -> Problem:

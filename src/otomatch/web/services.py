@@ -13,9 +13,11 @@ from otomatch.web.conversion import Conversions
 from otomatch.web.map_keeper import MapKeeper
 from otomatch.web.media import Media
 from otomatch.web.pools import Pool
+from otomatch.web.problems import LOGGER
 from otomatch.web.searches import Searches
 from otomatch.web.settings import Limits
 from otomatch.web.uploads import Decoder, Receiver
+from otomatch.web.worker import WorkerCrashError
 
 
 class Services:
@@ -44,6 +46,7 @@ class Services:
         self.media = Media(self.table, heavy, conversions, limits.picture_bytes)
         self.receiver, self.decoder = Receiver(received, limits), Decoder(limits)
         self.map = MapKeeper(library, _folder(library))
+        self._closed = False
         self._pools = (self.table, self.model, self.decoding, heavy)
 
     def health(self, version: str) -> Health:
@@ -60,10 +63,15 @@ class Services:
 
     async def warm(self) -> None:
         """Start what the first request would else wait for."""
-        await asyncio.to_thread(self.decoder.worker.warm)
+        try:
+            await asyncio.to_thread(self.decoder.worker.warm)
+        except WorkerCrashError as error:
+            if not self._closed:
+                LOGGER.warning("sounds cannot be taken as queries yet: %s", error)
 
     def close(self) -> None:
         """End all work, and delete what was kept on disk."""
+        self._closed = True
         for pool in self._pools:
             pool.close()
         self.decoder.worker.close()

@@ -26,7 +26,19 @@ _NEIGHBOURS = 3
 _LABEL_WORDS = 3
 _EMPTY_WORDS = {
     *("wav", "flac", "mp3", "ogg", "aif", "aiff", "opus", "caf", "mp4", "aac", "webm", "wma"),
-    *("sound", "sounds", "audio", "file", "recording", "track", "take", "mono", "stereo"),
+    *(
+        "sound",
+        "sounds",
+        "audio",
+        "file",
+        "recording",
+        "track",
+        "take",
+        "mono",
+        "stereo",
+        "hz",
+        "khz",
+    ),
 }
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _CASES = re.compile(r"(?<=[a-z])(?=[A-Z])")
