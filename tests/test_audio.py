@@ -41,13 +41,15 @@ FORMATS = [
 ]
 
 
-def write_container(path, codec, waveform, rate, options=None):
+def write_container(path, codec, waveform, rate, options=None, bit_rate=None):
     """Write (channels, samples) with av."""
     import av
 
     with av.open(str(path), "w", format=options) as container:
         layout = "stereo" if len(waveform) == 2 else "mono"
         stream = container.add_stream(codec, rate=rate, layout=layout)
+        if bit_rate is not None:
+            stream.bit_rate = bit_rate
         for start in range(0, waveform.shape[1], 1024):
             part = np.ascontiguousarray(waveform[:, start : start + 1024])
             frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
