@@ -65,6 +65,37 @@ def naive_classification(scores, labels):
     return confusion, naive_retrieval(by_class, relevant, (1,), (len(scores),))["map"][len(scores)]
 
 
+# --- search ------------------------------------------------------------------------------------
+
+
+def naive_rrf(lists, weights=None, smoothing=60):
+    """Reciprocal rank fusion of lists of keys, best first, from the formula of the paper."""
+    total = {}
+    for i, keys in enumerate(lists):
+        for place, key in enumerate(keys):
+            weight = 1.0 if weights is None else weights[i]
+            total[key] = total.get(key, 0.0) + weight / (smoothing + place + 1)
+    return total
+
+
+def naive_odds(query, windows, references, slope=1.7, even=2.15, most=0.75):
+    """Log-odds that each window of a library is what a description says, by loops over lists."""
+
+    def apart(x, y):
+        return math.sqrt(sum((p - q) ** 2 for p, q in zip(x, y, strict=True)))
+
+    nearer, spreads = [], []
+    for window in windows:
+        distances = [apart(window, reference) for reference in references]
+        mean = sum(distances) / len(distances)
+        squares = sum((distance - mean) ** 2 for distance in distances)
+        spreads.append(math.sqrt(squares / (len(distances) - 1)))
+        nearer.append(mean - apart(query, window))
+    typical = sum(spreads) / len(spreads)
+    usual = sum(nearer) / len(nearer) / typical
+    return [slope * (n / typical - max(-most, min(most, usual)) - even) for n in nearer]
+
+
 # --- encoders ----------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,14 +159,22 @@ def test_the_weakest_classes_come_first_with_what_they_are_taken_for():
 # --- hits ------------------------------------------------------------------------------------
 
 
-def test_hits_are_listed_in_order_with_place_distance_span_and_label():
-    table = hits_table([hit("a.wav", "rain"), hit("b.wav", None, "a dog barks")], "a dog")
-    text = shown(table)
+def test_hits_are_listed_in_order_with_relevance_span_name_folder_and_what_is_known():
+    late = replace(hit("/x/b.wav", "dog", "a dog barks"), start=61.0, end=3672.4, tags="loud")
+    text = shown(hits_table([hit("a.wav", "rain"), late], "a dog"))
     assert table_rows(text) == [
-        ["1", "0.123", "1.0-2.2 s", "a.wav", "rain"],
-        ["2", "0.123", "1.0-2.2 s", "b.wav", "a dog barks"],
+        ["1", "90%", "0:01-0:02", "a.wav", "", "rain"],
+        ["2", "90%", "1:01-1:01:12", "b.wav", "/x", "dog; a dog barks; loud"],
     ]
     assert text.splitlines()[0].strip() == "a dog"
+
+
+def test_a_hit_by_its_words_is_marked_and_the_mark_explained():
+    named = replace(hit("dog.wav", "dog"), named=True)
+    text = shown(hits_table([named, hit("b.wav")], "a dog"))
+    assert [row[5] for row in table_rows(text)] == ["named; dog", ""]
+    assert "hold words of the query" in text
+    assert "hold words" not in shown(hits_table([hit("b.wav")], "a dog"))
 
 
 @pytest.mark.parametrize(
@@ -174,13 +183,20 @@ def test_hits_are_listed_in_order_with_place_distance_span_and_label():
 def test_names_with_markup_are_shown_as_they_are(name):
     text = shown(hits_table([hit(name, label=name), hit("b.wav", caption=name)], name))
     assert text.splitlines()[0].strip() == name
-    assert [row[3:] for row in table_rows(text)] == [[name, name], ["b.wav", name]]
+    path = Path(name)
+    folder = "" if path.parent == Path() else str(path.parent)
+    assert [row[3:] for row in table_rows(text)] == [
+        [path.name, folder, name],
+        ["b.wav", "", name],
+    ]
 
 
-def test_a_long_path_is_wrapped_and_never_cut():
-    path = "/sounds/" + "".join(f"{i:03d}-" for i in range(40)) + ".wav"
-    lines = table_rows(shown(hits_table([hit(path, "rain")], "rain"), width=60))
-    assert "".join(row[3] for row in lines) == path
+def test_long_names_are_wrapped_and_never_cut():
+    name = "".join(f"{i:03d}-" for i in range(40)) + ".wav"
+    folder = "/sounds/" + "deep" * 20
+    lines = table_rows(shown(hits_table([hit(f"{folder}/{name}", "rain")], "rain"), width=80))
+    assert "".join(row[3] for row in lines) == name
+    assert "".join(row[4] for row in lines) == folder
 
 
 def test_no_hits_make_an_empty_table():

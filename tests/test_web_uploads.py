@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from sounds import hiss, tone
-from test_web_audio import write_container
+from test_web_audio import write_tone
 from web import make_library, served, services, write_model, write_sounds
 
 from otomatch.library import SoundLibrary
@@ -77,7 +77,7 @@ def test_a_sound_of_any_format_and_name_finds_its_like(client, format_, name):
 
 @pytest.mark.parametrize(("name", "codec"), [("a.webm", "libopus"), ("a.mp4", "aac")])
 def test_recordings_of_a_browser_are_taken(client, tmp_path, name, codec):
-    recorded = write_container(tmp_path / name, codec).read_bytes()
+    recorded = write_tone(tmp_path / name, codec).read_bytes()
     answer = send(client, recorded, "blob")
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["hits"]) == 5
@@ -274,6 +274,14 @@ def test_a_process_that_hangs_is_killed_in_time_or_at_the_end():
     with pytest.raises(WorkerCrashError):
         worker.call(None, 30)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_studio_recording_of_a_minute_is_taken(client):
+    file = io.BytesIO()
+    noise = np.stack([hiss(60, rate=48_000), hiss(60, seed=1, rate=48_000)], axis=1)
+    soundfile.write(file, noise, 48_000, "PCM_24", format="WAV")
+    assert len(file.getvalue()) > 16 * MEGABYTE
+    assert send(client, file.getvalue()).status_code == 200
 
 
 def test_noise_of_all_lengths_up_to_the_limit_is_taken(library):

@@ -61,7 +61,7 @@ def served(
     **options: Any,
 ) -> Iterator[TestClient]:
     """A client of a server on this machine, whose failures are answers and not exceptions."""
-    app = create_app(library, access, limits, **options)
+    app = create_app(library, access, limits, warm=False, **options)
     with TestClient(app, f"http://{HOST}", raise_server_exceptions=False) as client:
         yield client
 
@@ -73,7 +73,10 @@ def running(
     """The address of a real server in a thread."""
     with listening("127.0.0.1", 0) as own:
         config = uvicorn.Config(
-            create_app(library, access, limits), lifespan="on", log_level="warning", ws="none"
+            create_app(library, access, limits, warm=False),
+            lifespan="on",
+            log_level="warning",
+            ws="none",
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [own]})

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -86,13 +86,34 @@ def classes_table(report: ClassificationReport, most: int = 10) -> Table:
 def hits_table(hits: Sequence[Hit], query: str) -> Table:
     """Search results as a table for a terminal; names are shown in full, as they are."""
     table = Table(title=Text(query, "table.title"))
-    for column in ("", "distance", "span", "sound", "label"):
-        justify: Literal["right", "left"] = "right" if column in ("", "distance") else "left"
+    if any(hit.named for hit in hits):
+        table.caption = "named: the name, folders or tags hold words of the query"
+    for column in ("", "relevance", "span", "sound", "folder", "about"):
+        justify: Literal["right", "left"] = "right" if column in ("", "relevance") else "left"
         table.add_column(column, justify=justify, overflow="fold")
     for place, hit in enumerate(hits, start=1):
-        span = f"{hit.start:.1f}-{hit.end:.1f} s"
-        label = Text(hit.label or hit.caption or "")
-        table.add_row(str(place), f"{hit.distance:.3f}", span, Text(hit.path), label)
+        path = Path(hit.path)
+        folder = "" if path.parent == Path() else str(path.parent)
+        known = ("named" if hit.named else None, hit.label, hit.caption, hit.tags)
+        about = "; ".join(filter(None, known))
+        texts = map(Text, (path.name, folder, about))
+        table.add_row(str(place), f"{hit.relevance:.0%}", hit.span, *texts)
+    return table
+
+
+def duplicates_table(groups: Sequence[dict[str, Any]]) -> Table:
+    """Groups of near-identical sounds, as their ``to_dict`` gives them, for a terminal."""
+    table = Table(title="Near-identical sounds" if groups else "No near-identical sounds")
+    for column in ("alike", "", "length", "sound", "folder"):
+        table.add_column(column, justify="right" if column == "length" else "left", overflow="fold")
+    for group in groups:
+        for place, sound in enumerate(group["sounds"]):
+            path = Path(sound["path"])
+            alike = "" if place else f"{group['similarity']:.0%}"
+            marks = "=" if sound["copy_of"] else ""
+            names = map(Text, (path.name, str(path.parent)))
+            table.add_row(alike, marks, f"{sound['duration']:.1f} s", *names)
+        table.add_section()
     return table
 
 

@@ -127,10 +127,13 @@ class Hit:
         end: seconds from its beginning.
         duration: of the whole file, seconds.
         distance: learned distance between query and window; 0 is the best.
-        relevance: 0 to 1, comparable between queries.
+        relevance: probability, 0 to 1, that the sound is what was asked for; it means the same for
+            every query (see `otomatch.library.relevance`), and is of the sound alone, not of names.
         label: its class, if known.
         caption: a description, if known.
         tags: what the tags inside the file say, if anything.
+        named: whether words of the query are in its name, folders, tags or caption, which moves it
+            up beside what its relevance, a matter of sound alone, does.
     """
 
     id: str
@@ -143,7 +146,19 @@ class Hit:
     label: str | None = None
     caption: str | None = None
     tags: str | None = None
+    named: bool = False
+
+    @property
+    def span(self) -> str:
+        """The window as people say it, ``1:05-1:15``; hours are shown from the first on."""
+        return f"{_clock(self.start)}-{_clock(self.end)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

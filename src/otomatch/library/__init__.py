@@ -5,8 +5,22 @@ vector index can serve it. A library is a LanceDB folder; it keeps a copy of its
 and the model's fingerprint, and refuses the vectors of another.
 """
 
+from otomatch.library.duplicates import DuplicateGroup
 from otomatch.library.files import SoundFile, find_sounds
+from otomatch.library.playing import find_player
+from otomatch.library.playlist import as_m3u8, write_playlist
 from otomatch.library.reports import AddReport, IndexReport
 from otomatch.library.sound_library import SoundLibrary, open_or_create
 
-__all__ = ["AddReport", "IndexReport", "SoundFile", "SoundLibrary", "find_sounds", "open_or_create"]
+__all__ = [
+    "AddReport",
+    "DuplicateGroup",
+    "IndexReport",
+    "SoundFile",
+    "SoundLibrary",
+    "as_m3u8",
+    "find_player",
+    "find_sounds",
+    "open_or_create",
+    "write_playlist",
+]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from otomatch.library import planning
+from otomatch.library import fulltext, planning
 from otomatch.library.files import SoundFile, list_sounds, readable
 from otomatch.library.planning import Plan
 from otomatch.library.progress import IndexProgress
@@ -120,6 +120,7 @@ def _finish(store: Store) -> None:
     """What follows when all is stored."""
     with store.writing():
         store.tidy()
+        fulltext.refresh(store)
 
 
 def _sorted(skipped: Iterable[Skipped]) -> tuple[Skipped, ...]:

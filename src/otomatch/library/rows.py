@@ -12,6 +12,7 @@ from otomatch.library import files
 from otomatch.library.files import SoundFile
 from otomatch.library.relevance import reference_statistics
 from otomatch.library.words import words
+from otomatch.types import Sound
 
 Span = tuple[float, float]
 """Start and end in seconds."""
@@ -95,3 +96,17 @@ def _named(
 
 def _row_id(path: Path, start: float) -> str:
     return hashlib.sha256(f"{path}\0{start}".encode()).hexdigest()
+
+
+SOUND_COLUMNS = ("file_id", "path", "root", "duration", "label", "caption", "tags")
+
+
+def sounds_of(table: pa.Table) -> list[Sound]:
+    """Files, sorted by path, from the rows of their windows with `SOUND_COLUMNS`."""
+    counts: dict[str, int] = {}
+    first: dict[str, dict[str, Any]] = {}
+    for row in table.select(SOUND_COLUMNS).to_pylist():
+        counts[row["file_id"]] = counts.get(row["file_id"], 0) + 1
+        first.setdefault(row["file_id"], row)
+    found = [Sound(id=row.pop("file_id"), windows=counts[id_], **row) for id_, row in first.items()]
+    return sorted(found, key=lambda sound: sound.path)

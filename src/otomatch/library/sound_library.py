@@ -5,35 +5,32 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
-import torch
-from torch import Tensor
 
-from otomatch.errors import InvalidInputError, LibraryError
+from otomatch.errors import LibraryError
 from otomatch.library import store as stores
 from otomatch.library.exporting import export
 from otomatch.library.files import SoundFile
 from otomatch.library.indexing import Indexer
 from otomatch.library.making import MODEL, ExistsAlreadyError, make
 from otomatch.library.planning import below
-from otomatch.library.relevance import reference_descriptions
 from otomatch.library.reports import AddReport, IndexReport
-from otomatch.library.searching import Filters, nearest
+from otomatch.library.rows import SOUND_COLUMNS, sounds_of
+from otomatch.library.searchable import Searchable
 from otomatch.library.store import Store, quoted
-from otomatch.model import AudioInput, AudioTextModel
-from otomatch.types import Hit, LibraryInfo, Sound
+from otomatch.model import AudioTextModel
+from otomatch.types import LibraryInfo, Sound
 
 
-class SoundLibrary:
+class SoundLibrary(Searchable):
     """Sounds that can be searched by a description or by a sound; see `create` and `open`."""
 
     def __init__(self, store: Store, device: str = "cpu") -> None:
-        self.uri, self._store, self._device = store.uri, store, device
+        super().__init__(store)
+        self._device = device
 
     @classmethod
     def create(
@@ -97,10 +94,6 @@ class SoundLibrary:
         model = AudioTextModel.from_pretrained(place, self._device)
         self._check(model)
         return model
-
-    @cached_property
-    def _references(self) -> Tensor:
-        return self.model.whiten(self.model.embed_text(reference_descriptions()))
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -203,7 +196,7 @@ class SoundLibrary:
 
     def sounds(self) -> list[Sound]:
         """All files, sorted by path."""
-        return _sounds(self._store.rows(_SOUND_COLUMNS))
+        return sounds_of(self._store.rows(SOUND_COLUMNS))
 
     def sound(self, id: str) -> Sound:  # noqa: A002
         """One file by its id.
@@ -211,15 +204,15 @@ class SoundLibrary:
         Raises:
             LibraryError: the library has none with this id.
         """
-        found = _sounds(self._store.rows(_SOUND_COLUMNS, f"file_id = {quoted(id)}"))
+        found = sounds_of(self._store.rows(SOUND_COLUMNS, f"file_id = {quoted(id)}"))
         if not found:
             raise LibraryError(f"{self.uri}: holds no sound with the id {id!r}")
         return found[0]
 
     def file_vectors(self) -> tuple[list[Sound], npt.NDArray[np.float32]]:
         """All files, sorted by path, and the mean whitened vector of each, shape (n, D)."""
-        table = self._store.rows([*_SOUND_COLUMNS, "vector"])
-        sounds = _sounds(table)
+        table = self._store.rows([*SOUND_COLUMNS, "vector"])
+        sounds = sounds_of(table)
         place = {sound.id: row for row, sound in enumerate(sounds)}
         rows = np.array([place[id_] for id_ in table["file_id"].to_pylist()], dtype=int)
         column = table["vector"].combine_chunks()
@@ -228,78 +221,6 @@ class SoundLibrary:
         np.add.at(total, rows, vectors)
         counts = np.array([sound.windows for sound in sounds], np.float32)[:, None]
         return sounds, (total / counts).astype(np.float32)
-
-    def search(
-        self,
-        text: str | None = None,
-        *,
-        audio: AudioInput | None = None,
-        folder: str | Path | None = None,
-        min_duration: float | None = None,
-        max_duration: float | None = None,
-        k: int = 10,
-    ) -> list[Hit]:
-        """The k files nearest to a description or to a sound, best first, each once.
-
-        Args:
-            text: the description.
-            audio: the sound: a path, or (waveform, sample rate).
-            folder: only files in this folder or below it.
-            min_duration: only files of at least so many seconds.
-            max_duration: only files of at most so many seconds.
-            k: number of hits, at least 1.
-
-        Raises:
-            InvalidInputError: not exactly one query is given, it is blank, or k is below 1.
-            AudioError: the sound cannot be read.
-        """
-        if k < 1:
-            raise InvalidInputError(f"k must be at least 1, got {k}")
-        if (text is None) == (audio is None):
-            raise InvalidInputError("give either a text or a sound as the query")
-        if text is not None and not text.strip():
-            raise InvalidInputError("the query is blank; describe a sound")
-        vector = self.model.embed_text([text]) if text else self.model.embed_audio([audio])  # type: ignore[list-item]
-        place = None if folder is None else str(Path(folder).resolve())
-        filters = Filters(place, min_duration, max_duration)
-        return nearest(self._store, self.model.whiten(vector)[0], k, filters)
-
-    def similar(
-        self,
-        id: str,  # noqa: A002
-        start: float | None = None,
-        *,
-        folder: str | Path | None = None,
-        min_duration: float | None = None,
-        max_duration: float | None = None,
-        k: int = 10,
-    ) -> list[Hit]:
-        """The k other files nearest to a file of the library.
-
-        Args:
-            id: of the file.
-            start: seconds; the window of the file that is compared is the one that begins nearest.
-                None for the mean of its windows.
-            folder: as for `search`.
-            min_duration: as for `search`.
-            max_duration: as for `search`.
-            k: number of hits, at least 1.
-
-        Raises:
-            LibraryError: the library has none with this id.
-            InvalidInputError: k is below 1.
-        """
-        if k < 1:
-            raise InvalidInputError(f"k must be at least 1, got {k}")
-        rows = self._store.rows(["start", "vector"], f"file_id = {quoted(id)}").to_pylist()
-        if not rows:
-            raise LibraryError(f"{self.uri}: holds no sound with the id {id!r}")
-        if start is not None:
-            rows = [min(rows, key=lambda row: abs(row["start"] - start))]
-        vector = torch.tensor([row["vector"] for row in rows]).mean(dim=0)
-        place = None if folder is None else str(Path(folder).resolve())
-        filters = Filters(place, min_duration, max_duration, exclude=id)
-        return nearest(self._store, vector, k, filters)
 
     def check_windows(self, window: float | None = None, hop: float | None = None) -> None:
         """Check lengths in seconds against those of the library; None is not checked.
@@ -356,16 +277,3 @@ def open_or_create(
     library = SoundLibrary.open(uri, loaded, device)
     library.check_windows(window, hop)
     return library
-
-
-_SOUND_COLUMNS = ("file_id", "path", "root", "duration", "label", "caption", "tags")
-
-
-def _sounds(table: pa.Table) -> list[Sound]:
-    counts: dict[str, int] = {}
-    first: dict[str, dict[str, Any]] = {}
-    for row in table.select(_SOUND_COLUMNS).to_pylist():
-        counts[row["file_id"]] = counts.get(row["file_id"], 0) + 1
-        first.setdefault(row["file_id"], row)
-    found = [Sound(id=row.pop("file_id"), windows=counts[id_], **row) for id_, row in first.items()]
-    return sorted(found, key=lambda sound: sound.path)

@@ -28,6 +28,7 @@ def create_app(
     access: Access | None = None,
     limits: Limits | None = None,
     static: Path = STATIC,
+    warm: bool = True,
 ) -> Guard:
     """Make the application that serves a library.
 
@@ -36,6 +37,7 @@ def create_app(
         access: who may use it; by default this machine.
         limits: bounds of what it takes.
         static: folder of the page.
+        warm: start the process that decodes at once, and not with the first sound that is sent.
 
     Returns:
         An ASGI application. Its lifespan ends all that it has started.
@@ -45,12 +47,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(services.warm())
+        warming = [asyncio.create_task(services.warm())] if warm else []
         try:
             yield
         finally:
             services.close()
-            await asyncio.wait({warming})
+            await asyncio.gather(*warming)
 
     app = _Application(
         title="otomatch",

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import tempfile
 import weakref
+from functools import cached_property
 from pathlib import Path
 
 from otomatch.library import SoundLibrary
@@ -58,8 +59,12 @@ class Services:
             sounds=now.sounds,
             windows=now.windows,
             seconds=now.seconds,
-            model=str(self.library._store.about["name"]),
+            model=self._model_name,
         )
+
+    @cached_property
+    def _model_name(self) -> str:
+        return self.library.info().model  # which also measures the library on disk
 
     async def warm(self) -> None:
         """Start what the first request would else wait for."""

@@ -1,0 +1,269 @@
+"""How well a library answers: precision of searching, what a relevance says, words, copies.
+
+    python bench/library_quality.py --data ESC-10 --model run/model [--fold 4] [--midi demo/model]
+        [--queries test] [--only search] [--work FOLDER]
+
+ESC-10 is a folder as docs/results.md describes; the model must not have heard the fold. The queries
+are those of bench/queries.toml. Precision at 5: how many of the first five hits are of the class
+that was described. Intervals: 95 %, bootstrap over the classes.
+"""
+
+import argparse
+import itertools
+import random
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from otomatch import audio
+from otomatch.datasets.recordings import recordings
+from otomatch.datasets.rendered import instruments
+from otomatch.library import SoundFile, SoundLibrary, fulltext
+from otomatch.report import markdown_table
+
+QUERIES = tomllib.loads((Path(__file__).parent / "queries.toml").read_text(encoding="utf-8"))
+Labels = Mapping[str, str]
+Queries = Mapping[str, Sequence[str]]
+
+
+def percentage(values: Sequence[float]) -> str:
+    """Mean and its bootstrap interval over what is given, in percent."""
+    drawn = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{100 * np.mean(values):.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    print(f"\n{title}\n\n{markdown_table(header, rows)}", flush=True)
+
+
+def make_library(place: Path, model: str, files: Mapping[Path, str]) -> tuple[SoundLibrary, Labels]:
+    """A library of some files, and the class of each by its path."""
+    library = SoundLibrary.create(place, model)
+    library.add([SoundFile(path) for path in files])
+    fulltext.refresh(library._store)
+    return library, {str(path): label for path, label in files.items()}
+
+
+def linked(data: Path, fold: int, place: Path, named: str) -> dict[Path, str]:
+    """Links to the recordings of a fold whose names say nothing, the class, or another one."""
+    rng, found = random.Random(0), dict[Path, str]()  # noqa: S311
+    sounds = recordings(data, [fold])
+    classes = sorted({sound.label for sound in sounds})
+    place.mkdir(parents=True)
+    for row, sound in enumerate(sounds):
+        shown, turn = None, row % 10
+        if named != "nothing" and turn % 2 == 0:
+            shown = sound.label
+        elif named == "mislead" and turn in (1, 5):
+            shown = rng.choice([label for label in classes if label != sound.label])
+        suffix = Path(sound.name).suffix
+        name = f"{shown.replace(' ', '_')}_{row:03d}{suffix}" if shown else sound.name
+        (place / name).symlink_to((data / "audio" / sound.name).resolve())
+        found[place / name] = sound.label
+    return found
+
+
+def rendered(place: Path, each: int = 16) -> dict[Path, str]:
+    """The rendered test sounds, ``each`` of a class, under names that say nothing."""
+    place.mkdir(parents=True)
+    found: dict[Path, str] = {}
+    counts: dict[str, int] = {}
+    for row, sound in enumerate(instruments("test")):
+        counts[sound.label] = counts.get(sound.label, 0) + 1
+        if counts[sound.label] <= each:
+            path = place / f"{row:04d}.flac"
+            waveform = sound.load()
+            soundfile.write(path, waveform / max(1e-6, 2 * np.abs(waveform).max()), 32000)
+            found[path] = sound.label
+    return found
+
+
+def precision(labels: Labels, paths: Sequence[str], label: str, k: int = 5) -> float:
+    return sum(labels[path] == label for path in paths[:k]) / k
+
+
+def search(library: SoundLibrary, labels: Labels, queries: Queries) -> None:
+    """Precision by class and by wording."""
+
+    def of(text: str, label: str) -> float:
+        hits = library.search(text, k=5, hybrid=False)
+        return precision(labels, [hit.path for hit in hits], label)
+
+    table = {label: [of(text, label) for text in texts] for label, texts in queries.items()}
+    lines = [
+        [label, f"{100 * np.mean(values):.0f}", *(f"{5 * value:.0f}" for value in values)]
+        for label, values in table.items()
+    ]
+    wordings = [f"{i + 1}" for i in range(len(next(iter(table.values()))))]
+    by_wording = [f"{100 * np.mean(column):.0f} %" for column in zip(*table.values(), strict=True)]
+    lines.append(["mean", percentage([np.mean(v) for v in table.values()]), *by_wording])
+    counts = {label: list(labels.values()).count(label) for label in queries}
+    chance = 100 * np.mean([count / len(labels) for count in counts.values()])
+    title = (
+        f"Precision at 5, %, {len(labels)} sounds (chance {chance:.1f}), and hits of 5 by wording"
+    )
+    show(title, ["class", "P@5", *wordings], lines)
+
+
+def scales(library: SoundLibrary, labels: Labels, queries: Queries) -> None:
+    """Whether one number means the same for all queries: pooled pairs of queries and sounds."""
+    pairs = [(text, label) for label, texts in queries.items() for text in texts]
+    pairs += [(text, "") for text in QUERIES["nonsense"]["queries"]]
+    found: dict[str, list[list[float]]] = {"relevance": [], "distance": []}
+    truth = []
+    for text, label in pairs:
+        hits = sorted(library.search(text, k=len(labels), hybrid=False), key=lambda hit: hit.path)
+        found["relevance"].append([hit.relevance for hit in hits])
+        found["distance"].append([-hit.distance for hit in hits])
+        truth.append([labels[hit.path] == label for hit in hits])
+    right, real = np.array(truth), np.array([bool(label) for _, label in pairs])
+    lines = []
+    for name, values in found.items():
+        scores = np.array(values)
+        best = roc_auc_score(real, scores.max(axis=1))
+        ranked = np.take_along_axis(right, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+        figures = (
+            100 * ranked[real][:, :5].mean(),
+            roc_auc_score(right[real].ravel(), scores[real].ravel()),
+            average_precision_score(right[real].ravel(), scores[real].ravel()),
+            average_precision_score(right.ravel(), scores.ravel()),
+            best,
+        )
+        lines.append([name, f"{figures[0]:.1f}", *(f"{value:.3f}" for value in figures[1:])])
+    header = ["ordered by", "P@5", "AUROC", "AP", "AP, with nonsense", "AUROC, real or nonsense"]
+    show("One scale for all queries", header, lines)
+    reliability(np.array(found["relevance"])[real], right[real])
+    top = np.sort(np.array(found["relevance"]), axis=1)[:, ::-1]
+    shown = [
+        [name, *(f"{value:.0%}" for value in np.percentile(part, [5, 25, 50, 75, 95]))]
+        for name, part in (
+            ("first five hits", top[real][:, :5]),
+            ("best hit", top[real][:, 0]),
+            ("best hit of nonsense", top[~real][:, 0]),
+        )
+    ]
+    show("Relevance as shown", ["", "5 %", "25 %", "median", "75 %", "95 %"], shown)
+
+
+def reliability(shown: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> None:
+    """How many of the pairs with some relevance are right."""
+    edges = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0001)
+    lines = []
+    for low, high in itertools.pairwise(edges):
+        inside = (shown >= low) & (shown < high)
+        if inside.any():
+            share, mean = right[inside].mean(), shown[inside].mean()
+            span = f"{100 * low:.0f} to {min(100, 100 * high):.0f} %"
+            lines.append([span, str(inside.sum()), f"{mean:.1%}", f"{share:.1%}"])
+    show("Relevance and truth", ["relevance", "pairs", "mean", "right"], lines)
+
+
+def words(data: Path, fold: int, model: str, work: Path, queries: Queries) -> None:
+    """Sound alone, words alone, and both, for names that say nothing, something, or mislead."""
+    table: dict[str, list[str]] = {"sound": [], "words": [], "both": []}
+    for named in ("nothing", "half", "mislead"):
+        files = linked(data, fold, work / named / "recordings", named)
+        library, labels = make_library(work / named / "library", model, files)
+        ways = {
+            "sound": partial(_by_hits, library, hybrid=False),
+            "words": partial(_by_words, library),
+            "both": partial(_by_hits, library, hybrid=True),
+        }
+        for name, find in ways.items():
+            means = [
+                np.mean([precision(labels, find(text), label) for text in texts])
+                for label, texts in queries.items()
+            ]
+            table[name].append(percentage(means))
+    header = ["P@5 by", "names say nothing", "half say the class", "and a fifth another one"]
+    show("Words of names", header, [[name, *values] for name, values in table.items()])
+
+
+def _by_hits(library: SoundLibrary, text: str, hybrid: bool) -> list[str]:
+    return [hit.path for hit in library.search(text, k=5, hybrid=hybrid)]
+
+
+def _by_words(library: SoundLibrary, text: str) -> list[str]:
+    scores = fulltext.matches(library._store, text, None, 100)
+    best = sorted(scores, key=lambda id_: -scores[id_])[:5]
+    return [library.sound(id_).path for id_ in best]
+
+
+def copies(sound: Path, place: Path) -> list[Path]:
+    """A recording in seven other forms."""
+    waveform, rate = audio.decode(sound)
+    fifth = np.zeros(2 * rate // 5, np.float32)
+    forms = {
+        "mp3": (waveform, rate), "ogg": (waveform, rate),
+        "16k.wav": (soxr.resample(waveform, rate, 16000), 16000),
+        "soft.wav": (waveform / 4, rate), "loud.wav": (waveform * 2, rate),
+        "trimmed.wav": (waveform[rate // 3 : -rate // 4], rate),
+        "padded.wav": (np.concatenate([fifth, waveform, fifth]), rate),
+    }  # fmt: skip
+    for form, (values, hertz) in forms.items():
+        soundfile.write(place / f"{sound.stem}.{form}", np.clip(values, -1, 1), hertz)
+    return [place / f"{sound.stem}.{form}" for form in forms]
+
+
+def duplicates(data: Path, fold: int, model: str, work: Path) -> None:
+    """Pairs of copies that are found, and pairs that are none."""
+    originals = linked(data, fold, work / "copied", "nothing")
+    files = {
+        path: label
+        for original, label in originals.items()
+        for path in [original, *copies(original, work / "copied")]
+    }
+    library, _ = make_library(work / "duplicates", model, files)
+    right = wrong = 0
+    odd: list[str] = []
+    for group in library.duplicates():
+        stems = [Path(sound.path).name.partition(".")[0] for sound in group.sounds]
+        same = [a == b for i, a in enumerate(stems) for b in stems[:i]]
+        right, wrong = right + sum(same), wrong + len(same) - sum(same)
+        odd += [] if all(same) else [" and ".join(sorted(set(stems)))]
+    pairs = len(originals) * 28
+    line = [f"{len(files)}", f"{100 * right / (right + wrong):.2f}", f"{100 * right / pairs:.2f}"]
+    header = ["files", "precision of pairs, %", "recall, %", "recordings taken for the same"]
+    show("Copies", header, [[*line, "; ".join(odd) or "none"]])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--midi", help="a model of the rendered sounds: measure those too")
+    parser.add_argument("--fold", type=int, default=4)
+    parser.add_argument("--queries", choices=["test", "development"], default="test")
+    parser.add_argument("--only", choices=["search", "words", "duplicates", "midi"])
+    options = parser.parse_args()
+    queries = QUERIES[options.queries]
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        work, only = Path(folder), options.only
+        if only in (None, "search"):
+            files = linked(options.data, options.fold, work / "recordings", "nothing")
+            library, labels = make_library(work / "library", options.model, files)
+            search(library, labels, queries["recordings"])
+            scales(library, labels, queries["recordings"])
+        if only in (None, "words"):
+            words(options.data, options.fold, options.model, work, queries["recordings"])
+        if only in (None, "duplicates"):
+            duplicates(options.data, options.fold, options.model, work)
+        if options.midi and only in (None, "midi"):
+            library, labels = make_library(work / "midi", options.midi, rendered(work / "rendered"))
+            search(library, labels, queries["rendered"])
+            scales(library, labels, queries["rendered"])
+
+
+if __name__ == "__main__":
+    main()
