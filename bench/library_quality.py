@@ -169,7 +169,7 @@ def reliability(shown: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) ->
 
 
 def words(data: Path, fold: int, model: str, work: Path, queries: Queries) -> None:
-    """Sound alone, words alone, and both, for names that say nothing, something, something wrong."""
+    """Sound alone, words alone, and both, for names that say nothing, something, or mislead."""
     table: dict[str, list[str]] = {"sound": [], "words": [], "both": []}
     for named in ("nothing", "half", "mislead"):
         files = linked(data, fold, work / named / "recordings", named)

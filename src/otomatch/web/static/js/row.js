@@ -39,6 +39,7 @@ export class Row {
     this.when.textContent = span(hit.start, hit.end, hit.duration);
     const length = Math.max(hit.duration, 1e-3);
     const isWhole = hit.end - hit.start > hit.duration - 0.05;
+    this.named.hidden = !hit.named;
     this.mark.hidden = isWhole;
     this.mark.style.insetInlineStart = `${(100 * hit.start) / length}%`;
     this.mark.style.inlineSize = `${(100 * (Math.min(hit.end, length) - hit.start)) / length}%`;
@@ -60,12 +61,20 @@ export class Row {
   #about() {
     const { hit } = this;
     this.when = el("span", { className: "when" });
+    const title = "Words of the query are in its name, folders or tags";
+    this.named = el("span", { className: "named", title }, "named");
     const said = [...new Set([hit.label, hit.caption, hit.tags].filter(Boolean))];
     return el(
       "div",
       { className: "about" },
       el("h3", { className: "name", id: `name-${hit.id}`, title: hit.path }, hit.name),
-      el("p", { className: "where" }, this.when, hit.folder ? el("span", {}, hit.folder) : null),
+      el(
+        "p",
+        { className: "where" },
+        this.when,
+        hit.folder ? el("span", {}, hit.folder) : null,
+        this.named,
+      ),
       said.length ? el("p", { className: "said", title: said.join("\n") }, ...words(said)) : null,
     );
   }
