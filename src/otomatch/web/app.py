@@ -37,7 +37,7 @@ def create_app(
         access: who may use it; by default this machine.
         limits: bounds of what it takes.
         static: folder of the page.
-        warm: start the process that decodes at once, and not with the first sound that is sent.
+        warm: do at once what the first search and the first sound that is sent would wait for.
 
     Returns:
         An ASGI application. Its lifespan ends all that it has started.
