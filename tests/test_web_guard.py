@@ -144,6 +144,13 @@ def test_the_token_opens_the_api(locked):
     assert answer.status_code == 200
 
 
+def test_the_document_says_whether_a_token_is_needed(client, locked):
+    assert "security" not in client.get("/api/openapi.json").json()
+    asked = locked.get("/api/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    assert asked["security"] == [{"token": []}]
+    assert asked["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+
+
 def test_the_page_opened_with_the_token_gets_a_cookie_that_is_not_the_token(locked):
     answer = locked.get(f"/?token={TOKEN}", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")

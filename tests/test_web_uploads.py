@@ -178,34 +178,51 @@ def test_a_form_that_is_wrong_is_refused(client, options, status):
     assert isinstance(answer.json()["detail"], str)
 
 
+def call(app, messages: list[dict]) -> list[dict]:
+    """What the application answers to a form of which only the beginning arrives."""
+    head = b'--b\r\nContent-Disposition: form-data; name="sound"; filename="x"\r\n\r\n'
+    arriving = iter([{"type": "http.request", "body": head, "more_body": True}, *messages])
+    sent: list[dict] = []
+
+    async def receive():
+        for message in arriving:
+            return message
+        return await asyncio.sleep(30)
+
+    async def send(message):
+        sent.append(message)
+
+    kind = (b"content-type", b"multipart/form-data; boundary=b")
+    scope = {
+        "type": "http", "method": "POST", "path": "/api/search", "raw_path": b"/api/search",
+        "query_string": b"", "headers": [(b"host", b"localhost"), kind], "scheme": "http",
+        "root_path": "", "http_version": "1.1",
+    }  # fmt: skip
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
 def test_a_sound_that_arrives_too_slowly_is_408(library):
-    async def call() -> list[dict]:
-        app = client.app
-        head = b'--b\r\nContent-Disposition: form-data; name="sound"; filename="x"\r\n\r\n'
-        messages = [{"type": "http.request", "body": head, "more_body": True}]
-        sent: list[dict] = []
-
-        async def receive():
-            while not messages:
-                await asyncio.sleep(30)
-            return messages.pop()
-
-        async def keep(message):
-            sent.append(message)
-
-        kind = (b"content-type", b"multipart/form-data; boundary=b")
-        scope = {
-            "type": "http", "method": "POST", "path": "/api/search", "raw_path": b"/api/search",
-            "query_string": b"", "headers": [(b"host", b"localhost"), kind], "scheme": "http",
-            "root_path": "", "http_version": "1.1",
-        }  # fmt: skip
-        await app(scope, receive, keep)
-        return sent
-
     with served(library, limits=Limits(receive_seconds=0.2)) as client:
-        start, body = asyncio.run(call())[:2]
+        start, body = call(client.app, [])[:2]
+        assert left(client) == []
     assert start["status"] == 408
     assert b"did not arrive within 0.2 s" in body["body"]
+
+
+def test_a_client_that_leaves_in_the_middle_is_no_failure(library, caplog):
+    with served(library) as client:
+        assert call(client.app, [{"type": "http.disconnect"}])[0]["status"] == 499
+        assert services(client).receiver._under_way == 0
+        assert left(client) == []
+    assert caplog.text == ""
+
+
+def test_too_many_sounds_at_once_are_refused(library):
+    with served(library, limits=Limits(uploads=0)) as client:
+        answer = send(client, sound())
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "try again" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,12 @@ def create_app(
         access: who may use it; by default this machine.
         limits: bounds of what it takes.
         static: folder of the page.
-        warm: start the process that decodes at once, and not with the first sound that is sent.
+        warm: do at once what the first search and the first sound that is sent would wait for.
 
     Returns:
         An ASGI application. Its lifespan ends all that it has started.
     """
-    limits = limits or Limits()
+    access, limits = access or Access(), limits or Limits()
     services = Services(library, limits)
 
     @asynccontextmanager
@@ -65,14 +65,20 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.services = services
+    app.locked = access.token is not None
     handle_problems(app)
     app.include_router(search_routes.router)
     app.include_router(sound_routes.router)
     _add_page(app, static)
-    return Guard(app, access or Access(), limits.streams)
+    return Guard(app, access, limits.streams)
+
+
+_TOKEN = {"type": "http", "scheme": "bearer", "description": "The one of --token."}
 
 
 class _Application(FastAPI):
+    locked = False
+
     def openapi(self) -> dict[str, Any]:
         """The document, without the answers to wrong parameters that FastAPI would give."""
         document = super().openapi()
@@ -85,6 +91,9 @@ class _Application(FastAPI):
         schemas["Detail"] = Detail.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        if self.locked:
+            document["components"]["securitySchemes"] = {"token": _TOKEN}
+            document["security"] = [{"token": []}]
         return document
 
 

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from otomatch.errors import AudioError, InvalidInputError, OtomatchError
@@ -70,6 +71,9 @@ def problem_response(problem: Problem) -> JSONResponse:
     return JSONResponse({"detail": problem.detail}, problem.status, headers)
 
 
+_FORESEEN = (Problem, HTTPException, RequestValidationError, ClientDisconnect, OtomatchError)
+
+
 def handle_problems(app: FastAPI) -> None:
     """Answer every error of an application in the one form."""
 
@@ -79,7 +83,7 @@ def handle_problems(app: FastAPI) -> None:
             problem.headers = _allowed(app, request.url.path) or problem.headers
         return problem_response(problem)
 
-    for kind in (Problem, HTTPException, RequestValidationError, OtomatchError, Exception):
+    for kind in (*_FORESEEN, Exception):
         app.add_exception_handler(kind, on_problem)
 
 
@@ -99,6 +103,8 @@ def as_problem(error: Exception) -> Problem:
         return Problem(error.status_code, str(error.detail), dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
         return Problem(400, sentences(error.errors()))
+    if isinstance(error, ClientDisconnect):
+        return Problem(499, "the client has left")
     if isinstance(error, InvalidInputError):
         return Problem(400, str(error))
     if isinstance(error, AudioError):

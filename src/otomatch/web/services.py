@@ -18,7 +18,6 @@ from otomatch.web.problems import LOGGER
 from otomatch.web.searches import Searches
 from otomatch.web.settings import Limits
 from otomatch.web.uploads import Decoder, Receiver
-from otomatch.web.worker import WorkerCrashError
 
 
 class Services:
@@ -68,11 +67,15 @@ class Services:
 
     async def warm(self) -> None:
         """Start what the first request would else wait for."""
-        try:
-            await asyncio.to_thread(self.decoder.worker.warm)
-        except WorkerCrashError as error:
-            if not self._closed:
-                LOGGER.warning("sounds cannot be taken as queries yet: %s", error)
+        # The first search of a process takes seconds, the later ones milliseconds.
+        results = await asyncio.gather(
+            asyncio.to_thread(self.library.search, "a sound", k=1),
+            asyncio.to_thread(self.decoder.worker.warm),
+            return_exceptions=True,
+        )
+        for error in results:
+            if isinstance(error, Exception) and not self._closed:
+                LOGGER.warning("the first requests may fail: %s", error)
 
     def close(self) -> None:
         """End all work, and delete what was kept on disk."""
