@@ -3,13 +3,24 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test browser lint format bench clean
 
 demo: .venv/.installed
 	$(BIN)/otomatch demo
 
-test: lint
+test: lint browser
 	$(BIN)/python -m pytest
+
+# The tests of the page need a browser; where none can be installed they are skipped.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	command -v google-chrome >/dev/null || ! command -v apt-get >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && as_root= || as_root="sudo -n"; \
+	  echo "Installing chromium for the tests of the page ..."; \
+	  { $$as_root apt-get -qq update && \
+	    $$as_root env DEBIAN_FRONTEND=noninteractive \
+	      apt-get -qq install -y --no-install-recommends chromium; \
+	  } >/dev/null 2>&1 || echo "... not allowed or not possible: these tests are skipped"; }
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -34,7 +45,7 @@ clean:
 # --no-deps: their declared dependencies are not needed here, and one of them does not build.
 .venv/.installed: pyproject.toml constraints.txt requirements-no-deps.txt | .venv/bin/python
 	@echo "Installing into .venv (about 1.5 GB; a minute or two) ..."
-	$(INSTALL) --constraint constraints.txt --editable .
+	$(INSTALL) --constraint constraints.txt --editable '.[web]'
 	$(INSTALL) --no-deps --requirement requirements-no-deps.txt
 	touch $@
 

@@ -115,7 +115,7 @@ class Load:
             params = {"q": query, "k": rng.choice([10, 20, 20, 20, 40])}
             return session.build_request("GET", "/api/search", params=params)
         if kind == "audio":
-            first = rng.choice([0, 0, 20_000])
+            first = rng.choice([0, 0, 5_000])
             asked = {"Range": f"bytes={first}-{first + 65535}"}
             return session.build_request("GET", f"/api/sounds/{id_}/audio", headers=asked)
         if kind == "picture":

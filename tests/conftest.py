@@ -1,10 +1,13 @@
 """Settings for the whole suite: no network, no shared cache, one seed."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from browser import Visits, launched
 from sounds import esc10_root
 from tiny import tiny_model, write_bert, write_clap
 
@@ -49,3 +52,36 @@ def small_model(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("small") / "model"
     tiny_model(tiny_bert).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser; tests that need it are skipped where none is installed."""
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def page_library(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Any:
+    """The library of the tests of the page."""
+    from page_library import make_library
+
+    return make_library(tmp_path_factory.mktemp("page"), tiny_bert)
+
+
+@pytest.fixture(scope="session")
+def page_address(page_library: Any) -> Iterator[str]:
+    """The address of a server with the page, whose map is drawn."""
+    from page_library import served, wait_for_map
+
+    with served(page_library) as address:
+        wait_for_map(address)
+        yield address
+
+
+@pytest.fixture
+def visits(chromium: Any, page_address: str) -> Iterator[Visits]:
+    """Opens pages, and fails if one logs an error, breaks its policy or asks another server."""
+    visits = Visits(chromium, page_address)
+    yield visits
+    visits.close()

@@ -2,9 +2,11 @@
 
 import io
 
+import pytest
 from rich.console import Console
 from sounds import needs_midi
 
+from otomatch import cli, cli_serve, demo
 from otomatch.demo import QUERIES, run_demo
 
 
@@ -38,3 +40,25 @@ def test_the_demonstration_trains_evaluates_and_searches_and_reuses_what_is_ther
     again = small_demo(tmp_path / "demo", tiny_bert)
     assert [path.stat().st_mtime_ns for path in (model, scene)] == before
     assert out.split("What to type next")[1] == again.split("What to type next")[1]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "serve", "served"),
+    [(True, None, 1), (False, None, 0), (True, False, 0), (False, True, 1)],
+)
+def test_it_ends_with_the_page_in_a_terminal_or_when_asked(
+    terminal, serve, served, tmp_path, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(demo, "run_demo", lambda folder, _: folder / "library")
+    monkeypatch.setattr(cli_serve, "run", seen.append)
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(cli.sys, stream, _Stream(terminal))
+    cli.demo(tmp_path, serve)
+    assert seen == [tmp_path / "library"] * served
+
+
+class _Stream(io.StringIO):
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.isatty = lambda: terminal

@@ -169,6 +169,14 @@ def test_hits_are_listed_in_order_with_relevance_span_name_folder_and_what_is_kn
     assert text.splitlines()[0].strip() == "a dog"
 
 
+def test_a_hit_by_its_words_is_marked_and_the_mark_explained():
+    named = replace(hit("dog.wav", "dog"), named=True)
+    text = shown(hits_table([named, hit("b.wav")], "a dog"))
+    assert [row[5] for row in table_rows(text)] == ["named; dog", ""]
+    assert "hold words of the query" in text
+    assert "hold words" not in shown(hits_table([hit("b.wav")], "a dog"))
+
+
 @pytest.mark.parametrize(
     "name", ["[red]x[/red].wav", "[/].wav", "a:dog:.wav", "[link=x]y.wav", "end\\", "[b]\\[i].wav"]
 )

@@ -68,6 +68,35 @@ def test_more_like_this_leaves_the_sound_itself_out(client, library):
     assert sorted(names(answer)) == sorted(known.keys() - {"high.wav"})
 
 
+def test_a_negative_term_reaches_every_search(client, library, tmp_path):
+    id_ = ids(library)["high.wav"]
+    sound = write_audio(tmp_path / "x.wav", tone(500, 0.3)).read_bytes()
+    asked = {"not": "a shrill hiss", "k": 5}
+    expected = library.search("a tone", without="a shrill hiss", k=5)
+    answers = {
+        "text": client.get("/api/search", params={"q": "a tone", **asked}),
+        "similar": client.get(f"/api/sounds/{id_}/similar", params=asked),
+        "sound": client.post("/api/search", data=asked, files={"sound": ("x.wav", sound)}),
+    }
+    assert [hit["id"] for hit in answers["text"].json()["hits"]] == [hit.id for hit in expected]
+    for answer in answers.values():
+        assert answer.json()["query"]["without"] == "a shrill hiss"
+    alike = library.similar(id_, without="a shrill hiss", k=5)
+    assert [hit["id"] for hit in answers["similar"].json()["hits"]] == [hit.id for hit in alike]
+    without = client.get("/api/search", params={"q": "a tone", "not": " ", "k": 5}).json()
+    assert without["query"]["without"] is None
+
+
+def test_a_sound_and_a_description_together_are_one_query(client, library, tmp_path):
+    path = write_audio(tmp_path / "x.wav", tone(500, 0.3))
+    answer = client.post(
+        "/api/search", data={"q": "a hiss", "k": 5}, files={"sound": ("x.wav", path.read_bytes())}
+    )
+    assert answer.json()["query"] == {"text": "a hiss", "like": "x.wav", "without": None}
+    expected = library.search("a hiss", audio=path, k=5)
+    assert [hit["id"] for hit in answer.json()["hits"]] == [hit.id for hit in expected]
+
+
 def test_filters_by_folder_and_length_narrow_every_search(client, library, tmp_path):
     folders = {f["name"]: f["path"] for f in client.get("/api/folders").json()["folders"]}
     deep = {"folder": folders["sounds/deep"]}

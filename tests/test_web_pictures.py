@@ -10,7 +10,7 @@ import soundfile
 from matplotlib import colormaps
 from PIL import Image
 from sounds import hiss, silence, tone, write_audio
-from test_web_audio import one, write_container
+from test_web_audio import one, write_tone
 from web import ids, make_library, served, write_model, write_sounds
 
 from otomatch.library import SoundLibrary
@@ -84,7 +84,7 @@ def test_long_sounds_are_sampled_and_show_the_same(tmp_path):
 
 def test_containers_are_drawn_too_short_or_long(tmp_path):
     for seconds in (1.0, 130.0):
-        path = write_container(tmp_path / f"{seconds:g}.m4a", "aac", seconds)
+        path = write_tone(tmp_path / f"{seconds:g}.m4a", "aac", seconds)
         sound = one(write_audio(tmp_path / "x.wav", tone(440, seconds, rate=8000), 8000))
         with open_sound(type(sound)(sound.id, str(path), sound.root, seconds, 1)) as source:
             image = Image.open(io.BytesIO(picture(source, None, None, 100, 64)))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from sounds import hiss, tone
-from test_web_audio import write_container
+from test_web_audio import write_tone
 from web import make_library, served, services, write_model, write_sounds
 
 from otomatch.library import SoundLibrary
@@ -77,7 +77,7 @@ def test_a_sound_of_any_format_and_name_finds_its_like(client, format_, name):
 
 @pytest.mark.parametrize(("name", "codec"), [("a.webm", "libopus"), ("a.mp4", "aac")])
 def test_recordings_of_a_browser_are_taken(client, tmp_path, name, codec):
-    recorded = write_container(tmp_path / name, codec).read_bytes()
+    recorded = write_tone(tmp_path / name, codec).read_bytes()
     answer = send(client, recorded, "blob")
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["hits"]) == 5

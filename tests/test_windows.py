@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sounds import hiss, write_audio
 from tiny import tiny_model
 
-from otomatch import audio
+from otomatch import audio, decoders
 from otomatch.errors import AudioError
 from otomatch.windows import stretches
 
@@ -65,8 +65,8 @@ def test_windows_cover_a_file_within_its_duration(model, tmp_path_factory, secon
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.m4a"])
 @pytest.mark.parametrize("rate", [32000, 16000])
 def test_a_stream_is_the_loaded_file_in_blocks(tmp_path, monkeypatch, name, rate):
-    monkeypatch.setattr(audio, "_BLOCK_SAMPLES", 10_000)
-    monkeypatch.setattr(audio, "_JOINED_SAMPLES", 10_000)
+    monkeypatch.setattr(decoders, "_BLOCK_SAMPLES", 10_000)
+    monkeypatch.setattr(decoders, "_JOINED_SAMPLES", 10_000)
     path = tmp_path / name
     wave = hiss(1.3, rate=44100)
     if name == "a.m4a":

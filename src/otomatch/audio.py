@@ -5,7 +5,7 @@ relative to a power of 1, shape (..., frames, mels). Nothing here is random: the
 gives the same numbers, alone or in a batch.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,18 @@ import soxr
 import torch
 from torch import Tensor, nn
 
+from otomatch.decoders import CONTAINER_SUFFIXES as CONTAINER_SUFFIXES
+from otomatch.decoders import open_stream
 from otomatch.errors import AudioError, InvalidInputError
 
 Waveform = npt.NDArray[np.float32]
 
-# What libsndfile cannot read; PyAV (the extra ``codecs``) can.
-CONTAINER_SUFFIXES = frozenset({".aac", ".m4a", ".mkv", ".mov", ".mp4", ".webm", ".wma"})
 SOUNDFILE_SUFFIXES = frozenset(
     {".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".w64"}
     | {".wav"}
 )
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | CONTAINER_SUFFIXES
 
-_BLOCK_SAMPLES = 1 << 22
-_JOINED_SAMPLES = 1 << 16
 _BLOCK_FRAMES = 4096
 _LOUDEST = 1e9  # times full scale; beyond is no sound, and its power would overflow
 
@@ -155,107 +153,20 @@ def _blocks(
     path: Path, start: float | None = None, end: float | None = None
 ) -> Iterator[tuple[Waveform, int]]:
     """Checked stretches of a file as mono, each with the file's rate; at least one."""
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file; check its name")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes); replace or remove it")
-    container = path.suffix.lower() in CONTAINER_SUFFIXES
     empty = True
-    for block, rate in (_container_blocks if container else _soundfile_blocks)(path, start, end):
-        if not _is_sound(block):
-            raise AudioError(
-                f"{path}: holds samples that are NaN, infinite or beyond {_LOUDEST:g}; "
-                "write it again, or remove it"
-            )
-        empty = False
-        yield block, rate
+    with open_stream(path, start, end) as sound:
+        for channels in sound.blocks:
+            block = channels.mean(axis=1, dtype=np.float32)
+            if not _is_sound(block):
+                raise AudioError(
+                    f"{path}: holds samples that are NaN, infinite or beyond {_LOUDEST:g}; "
+                    "write it again, or remove it"
+                )
+            empty = False
+            yield block, sound.rate
     if empty:
         span = "" if start is None and end is None else f" between {start} and {end} s"
         raise AudioError(f"{path}: holds no audio samples{span}; replace or remove it")
-
-
-def _soundfile_blocks(
-    path: Path, start: float | None, end: float | None
-) -> Iterator[tuple[Waveform, int]]:
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate = int(file.samplerate)
-            first = round((start or 0.0) * rate)
-            last = None if end is None else round(end * rate)
-            if first:
-                file.seek(min(first, file.frames))
-            for block in _mono_blocks(file, None if last is None else last - first):
-                yield block, rate
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(
-            f"{path}: cannot be decoded ({error}); convert it to WAV or FLAC, or remove it"
-        ) from error
-
-
-def _mono_blocks(file: Any, wanted: int | None) -> Iterator[Waveform]:
-    # Block by block, so that a header that lies about the length cannot ask for all memory.
-    left = wanted
-    while left is None or left > 0:
-        size = _BLOCK_SAMPLES // file.channels
-        block = file.read(size if left is None else min(size, left), "float32", always_2d=True)
-        if len(block) == 0:
-            return
-        left = None if left is None else left - len(block)
-        yield block.mean(axis=1, dtype=np.float32)
-
-
-def _container_blocks(
-    path: Path, start: float | None, end: float | None
-) -> Iterator[tuple[Waveform, int]]:
-    try:
-        import av
-    except ImportError as error:
-        raise AudioError(
-            f"{path}: {path.suffix} files need an extra decoder; install it with: pip install av"
-        ) from error
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise AudioError(f"{path}: has no audio stream")
-            rate = int(container.streams.audio[0].rate)
-            mixer = av.AudioResampler(format="fltp", rate=rate)
-            frames = (
-                mixed.to_ndarray().mean(axis=0, dtype=np.float32)
-                for frame in container.decode(audio=0)
-                for mixed in mixer.resample(frame)
-            )
-            first = round((start or 0.0) * rate)
-            last = None if end is None else round(end * rate)
-            for block in _joined(_between(frames, first, last)):
-                yield block, rate
-    except (av.FFmpegError, EOFError, ValueError) as error:
-        raise AudioError(
-            f"{path}: cannot be decoded ({error}); convert it to WAV or FLAC, or remove it"
-        ) from error
-
-
-def _between(frames: Iterable[Waveform], first: int, last: int | None) -> Iterator[Waveform]:
-    """The samples from ``first`` to ``last`` of a waveform in pieces."""
-    done = 0
-    for frame in frames:
-        part = frame[max(0, first - done) : None if last is None else max(0, last - done)]
-        done += frame.size
-        if part.size:
-            yield part
-        if last is not None and done >= last:
-            return
-
-
-def _joined(pieces: Iterable[Waveform]) -> Iterator[Waveform]:
-    """Small pieces as blocks of a moderate size."""
-    held: list[Waveform] = []
-    for piece in pieces:
-        held.append(piece)
-        if sum(map(len, held)) >= _JOINED_SAMPLES:
-            yield np.concatenate(held)
-            held = []
-    if held:
-        yield np.concatenate(held)
 
 
 def _slaney_mel(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

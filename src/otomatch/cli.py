@@ -349,11 +349,26 @@ app.command()(cli_study.study)
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("otomatch-demo"),
+    serve: Annotated[
+        bool | None,
+        typer.Option(
+            "--serve/--no-serve",
+            help="End by serving the library to a browser. Default: only in a terminal.",
+        ),
+    ] = None,
 ) -> None:
-    """Render sounds, train a model, evaluate it and search with it: a few minutes, no download."""
+    """Render sounds, train a model, evaluate it and search with it: a few minutes, no download.
+
+    In a terminal it ends with the page on which the sounds can be searched and heard.
+    """
+    wanted = sys.stdin.isatty() and sys.stdout.isatty() if serve is None else serve
+    if wanted:
+        cli_serve.check_installed()
     from otomatch.demo import run_demo
 
-    run_demo(folder, Console())
+    library = run_demo(folder, Console())
+    if wanted:
+        cli_serve.run(library)
 
 
 def _path(field: str, place: str) -> str:

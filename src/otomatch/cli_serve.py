@@ -1,12 +1,16 @@
 """The command that serves a library to a browser."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from otomatch.terminal import device
+
+if TYPE_CHECKING:
+    from otomatch.library import SoundLibrary
+    from otomatch.web.guard import Access
 
 
 def serve(
@@ -42,18 +46,33 @@ def serve(
 
     otomatch serve my-library --host 0.0.0.0 --token a-long-secret
     """
-    from otomatch.web.extra import check_installed
-
     check_installed()
     from otomatch.library import SoundLibrary
     from otomatch.web.guard import Access
-    from otomatch.web.serving import serve as run
 
     access = Access(host, token)
-    opened = SoundLibrary.open(library, device=device())
+    run(SoundLibrary.open(library, device=device()), access, port, open_browser)
+
+
+def check_installed() -> None:
+    """Raise MissingDependencyError unless the packages behind the page are installed."""
+    from otomatch.web.extra import check_installed as check
+
+    check()
+
+
+def run(
+    library: "SoundLibrary",
+    access: "Access | None" = None,
+    port: int | None = None,
+    open_browser: bool = False,
+) -> None:
+    """Serve a library until Ctrl-C, saying where; arguments as for `otomatch.web.serving.serve`."""
+    from otomatch.web.serving import serve as serve_library
 
     def started(address: str) -> None:
-        line = f"Serving [bold]{escape(library)}[/] at [bold]{escape(address)}[/]  (Ctrl-C ends it)"
+        name = escape(library.uri)
+        line = f"Serving [bold]{name}[/] at [bold]{escape(address)}[/]  (Ctrl-C ends it)"
         Console().print(line, soft_wrap=True, highlight=False)
 
-    run(opened, access, port, started=started, open_browser=open_browser)
+    serve_library(library, access, port, started=started, open_browser=open_browser)

@@ -34,7 +34,7 @@ def run_demo(
     console: Console,
     clips: tuple[int, int] = (TRAIN_CLIPS, TEST_CLIPS),
     overrides: Sequence[str] = (),
-) -> None:
+) -> SoundLibrary:
     """Compose, train, evaluate, index and search below ``folder``; what is there is reused.
 
     Args:
@@ -42,6 +42,9 @@ def run_demo(
         console: where tables are printed.
         clips: number of training and of test scenes.
         overrides: of the configuration, see `load_config`.
+
+    Returns:
+        The library of the test scenes.
 
     Raises:
         MissingDependencyError: the packages that render sounds are not installed.
@@ -60,6 +63,7 @@ def run_demo(
     library.add(find_sounds(folder / "test"), progress=True)
     _search(library, console)
     console.print(_next_steps(folder, time.monotonic() - started), soft_wrap=True, highlight=False)
+    return library
 
 
 def _config(data: Path, overrides: Sequence[str]) -> Config:
@@ -101,6 +105,7 @@ def _next_steps(folder: Path, seconds: float) -> str:
     return f"""
 Done in {seconds:.0f} s; everything is in {folder}/. What to type next:
 
+  {command} serve {folder}/library --open
   {command} search {folder}/library "hand claps while waves wash ashore"
   {command} index ~/my-sounds --model {folder}/run/model --library my-library
   {command} compose midi scenes --clips 3000 && {command} train --data scenes --run my-run

@@ -86,13 +86,16 @@ def classes_table(report: ClassificationReport, most: int = 10) -> Table:
 def hits_table(hits: Sequence[Hit], query: str) -> Table:
     """Search results as a table for a terminal; names are shown in full, as they are."""
     table = Table(title=Text(query, "table.title"))
+    if any(hit.named for hit in hits):
+        table.caption = "named: the name, folders or tags hold words of the query"
     for column in ("", "relevance", "span", "sound", "folder", "about"):
         justify: Literal["right", "left"] = "right" if column in ("", "relevance") else "left"
         table.add_column(column, justify=justify, overflow="fold")
     for place, hit in enumerate(hits, start=1):
         path = Path(hit.path)
         folder = "" if path.parent == Path() else str(path.parent)
-        about = "; ".join(filter(None, (hit.label, hit.caption, hit.tags)))
+        known = ("named" if hit.named else None, hit.label, hit.caption, hit.tags)
+        about = "; ".join(filter(None, known))
         texts = map(Text, (path.name, folder, about))
         table.add_row(str(place), f"{hit.relevance:.0%}", hit.span, *texts)
     return table

@@ -132,6 +132,8 @@ class Hit:
         label: its class, if known.
         caption: a description, if known.
         tags: what the tags inside the file say, if anything.
+        named: whether words of the query are in its name, folders, tags or caption, which moves it
+            up beside what its relevance, a matter of sound alone, does.
     """
 
     id: str
@@ -144,6 +146,7 @@ class Hit:
     label: str | None = None
     caption: str | None = None
     tags: str | None = None
+    named: bool = False
 
     @property
     def span(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from lancedb.index import FTS
 from lancedb.query import FullTextOperator, MatchQuery
 
+from otomatch.errors import LibraryError
 from otomatch.library.store import Store
 
 _COLUMN = "words"
@@ -54,7 +55,7 @@ def available(store: Store) -> bool:
     try:
         with store.writing():
             refresh(store)
-    except (OSError, RuntimeError):  # as on a disk that cannot be written
+    except LibraryError:  # as on a disk that cannot be written
         return False
     return True
 

@@ -6,7 +6,7 @@ they hold too few files, the next nearest follow after them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -72,6 +72,7 @@ def search(store: Store, query: Query, k: int, background: Background) -> list[H
     where = query.filters.sql(store)
     named = _named(store, query, where)
     extra = [_best_named(store, named)] if named[0] else []
+    has_words = named[0]
     hits: dict[str, Hit] = {}
     limit, total = _CANDIDATES, len(store)
     while True:
@@ -80,7 +81,8 @@ def search(store: Store, query: Query, k: int, background: Background) -> list[H
         for hit in _fused(found, named):
             hits.setdefault(hit.id, hit)
         if len(hits) >= k or limit >= total:
-            return list(hits.values())[:k]
+            best = list(hits.values())[:k]
+            return [replace(hit, named=hit.id in has_words) for hit in best]
         limit, named, extra = 4 * limit, [{}, {}], []
 
 

@@ -40,6 +40,7 @@ class SoundHit(BaseModel):
     label: str | None = Field(description="Its class, if known.")
     caption: str | None = Field(description="A description, if known.")
     tags: str | None = Field(description="What the tags inside the file say, if anything.")
+    named: bool = Field(description="Whether its name, folders or tags hold words of the query.")
 
 
 class SearchResponse(BaseModel):

@@ -15,10 +15,9 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from otomatch.web import reading
+from otomatch.decoders import AudioStream, open_stream
 from otomatch.web.opened import OpenedSound, OpenFile
 from otomatch.web.problems import Problem
-from otomatch.web.reading import AudioStream
 from otomatch.web.settings import MEGABYTE
 
 MEDIA_TYPE = "audio/flac"
@@ -94,7 +93,7 @@ def convert(source: OpenedSound, target: Path, most: int) -> None:
         AudioError: the source cannot be decoded.
         Problem: 413, it takes more.
     """
-    with reading.stream(source.path, suffix=source.suffix) as sound:
+    with open_stream(source.path, suffix=source.suffix) as sound:
         rate = min(max(sound.rate, _RATES[0]), _RATES[1])
         channels = sound.channels if sound.channels <= 2 else 1
         settings = {"format": "FLAC", "subtype": "PCM_16"}

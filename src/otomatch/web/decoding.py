@@ -7,8 +7,8 @@ import numpy as np
 
 from otomatch import audio
 from otomatch.audio import Waveform
+from otomatch.decoders import open_stream
 from otomatch.errors import AudioError, OtomatchError
-from otomatch.web.reading import stream
 
 TARGET = f"{__name__}:decode_upload"
 
@@ -59,7 +59,7 @@ def decode_upload(job: UploadJob) -> tuple[dict[str, Any], bytes]:
 
 
 def _decode(path: Path, suffix: str, seconds: float) -> tuple[Waveform, int]:
-    with stream(path, suffix=suffix) as sound:
+    with open_stream(path, suffix=suffix) as sound:
         if not _RATES[0] <= sound.rate <= _RATES[1]:
             raise AudioError(f"{path}: has {sound.rate} samples a second, which is no sound")
         blocks: list[Waveform] = []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import soundfile
 
-from otomatch.audio import CONTAINER_SUFFIXES
+from otomatch.decoders import CONTAINER_SUFFIXES
 from otomatch.errors import AudioError
 
 _PLAYED = {

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from otomatch.audio import LogMel, LogMelConfig
-from otomatch.web import reading
+from otomatch.decoders import excerpts, open_stream
 from otomatch.web.opened import OpenedSound
 from otomatch.web.problems import Problem
 
@@ -72,7 +72,7 @@ def picture(
 
 
 def _dense(source: OpenedSound, first: float, last: float, width: int) -> Tensor:
-    with reading.stream(source.path, first, last, source.suffix) as sound:
+    with open_stream(source.path, first, last, source.suffix) as sound:
         blocks = [block.mean(axis=1, dtype=np.float32) for block in sound.blocks]
     waveform = torch.from_numpy(np.concatenate([np.zeros(1, np.float32), *blocks]))
     hop = min(max(len(waveform) // (2 * width), 32), _transform(sound.rate))
@@ -83,7 +83,7 @@ def _sampled(source: OpenedSound, first: float, last: float, width: int) -> Tens
     starts = [first + (column + 0.25) * (last - first) / width for column in range(width)]
     seconds = 2 * _TRANSFORM_SECONDS
     columns = [torch.full((_BANDS,), -100.0)] * width
-    found = reading.excerpts(source.path, starts, seconds, source.suffix)
+    found = excerpts(source.path, starts, seconds, source.suffix)
     for column, (excerpt, rate) in enumerate(found):
         mel = _log_mel(rate, _transform(rate))
         columns[column] = mel(torch.from_numpy(excerpt)).amax(dim=0)

@@ -1,7 +1,7 @@
-"""Sound files block by block, in all their channels: for conversions and pictures of long ones."""
+"""Decoders: sound files block by block, in all their channels, however long they are."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from otomatch.audio import CONTAINER_SUFFIXES, Waveform
 from otomatch.errors import AudioError
 
+Block = npt.NDArray[np.float32]
+
+# What libsndfile cannot read; PyAV (the extra ``codecs``) can.
+CONTAINER_SUFFIXES = frozenset({".aac", ".m4a", ".mkv", ".mov", ".mp4", ".webm", ".wma"})
+
 _BLOCK_SAMPLES = 1 << 22
+_JOINED_SAMPLES = 1 << 16
 
 
 class AudioStream(NamedTuple):
@@ -27,11 +32,11 @@ class AudioStream(NamedTuple):
 
     rate: int
     channels: int
-    blocks: Iterator[npt.NDArray[np.float32]]
+    blocks: Iterator[Block]
 
 
 @contextmanager
-def stream(
+def open_stream(
     path: str | Path,
     start: float | None = None,
     end: float | None = None,
@@ -40,7 +45,7 @@ def stream(
     """Read a sound file block by block, so that its length does not matter to the memory.
 
     Args:
-        path: any file that `otomatch.audio.decode` takes.
+        path: any file that libsndfile reads; aac, m4a, mp4 and webm with the extra ``codecs``.
         start: seconds to begin at.
         end: seconds to end at.
         suffix: the ending that chooses the decoder; None for the file's own.
@@ -61,24 +66,24 @@ def stream(
 
 def excerpts(
     path: str | Path, starts: Sequence[float], seconds: float, suffix: str | None = None
-) -> Iterator[tuple[Waveform, int]]:
+) -> Iterator[tuple[Block, int]]:
     """Short mono excerpts of a long file, in order; files that can be sought are not read whole.
 
     Args:
         path: the file.
         starts: seconds, rising, at which they begin; beyond the end there are none.
         seconds: length of each.
-        suffix: as for `stream`.
+        suffix: as for `open_stream`.
 
     Yields:
         An excerpt (samples,) and its sample rate in Hz.
 
     Raises:
-        AudioError: as for `stream`.
+        AudioError: as for `open_stream`.
     """
     path = Path(path)
     if (path.suffix if suffix is None else suffix).lower() in CONTAINER_SUFFIXES:
-        with stream(path, suffix=suffix) as sound:
+        with open_stream(path, suffix=suffix) as sound:
             yield from _cut_excerpts(sound, starts, round(seconds * sound.rate))
         return
     with _decoding(path, soundfile.LibsndfileError, RuntimeError), soundfile.SoundFile(path) as f:
@@ -91,7 +96,7 @@ def excerpts(
 
 def _cut_excerpts(
     sound: AudioStream, starts: Sequence[float], size: int
-) -> Iterator[tuple[Waveform, int]]:
+) -> Iterator[tuple[Block, int]]:
     held, position = np.zeros(0, np.float32), 0
     wanted = deque(round(start * sound.rate) for start in starts)
     for block in sound.blocks:
@@ -119,7 +124,7 @@ def _open_soundfile(path: Path, start: float | None, end: float | None) -> Itera
         yield AudioStream(rate, int(file.channels), _soundfile_blocks(path, file, wanted))
 
 
-def _soundfile_blocks(path: Path, file: Any, wanted: int | None) -> Iterator[npt.NDArray[Any]]:
+def _soundfile_blocks(path: Path, file: Any, wanted: int | None) -> Iterator[Block]:
     # Block by block, so that a header that lies about the length cannot ask for all memory.
     left = wanted
     while left is None or left > 0:
@@ -149,10 +154,12 @@ def _open_container(path: Path, start: float | None, end: float | None) -> Itera
             rate, channels = int(track.rate), int(track.channels)
         first = round((start or 0.0) * rate)
         last = None if end is None else round(end * rate)
-        yield AudioStream(rate, channels, _span(_container_blocks(path, container), first, last))
+        yield AudioStream(
+            rate, channels, _joined(_between(_container_blocks(path, container), first, last))
+        )
 
 
-def _container_blocks(path: Path, container: Any) -> Iterator[npt.NDArray[Any]]:
+def _container_blocks(path: Path, container: Any) -> Iterator[Block]:
     import av
 
     mixer = av.AudioResampler(format="fltp", rate=container.streams.audio[0].rate)
@@ -162,18 +169,31 @@ def _container_blocks(path: Path, container: Any) -> Iterator[npt.NDArray[Any]]:
                 yield mixed.to_ndarray().T
 
 
-def _span(
-    blocks: Iterator[npt.NDArray[Any]], first: int, last: int | None
-) -> Iterator[npt.NDArray[Any]]:
+def _between(pieces: Iterable[Block], first: int, last: int | None) -> Iterator[Block]:
     """The samples from ``first`` to ``last`` of a stream that can only be read from the start."""
-    position = 0
-    for block in blocks:
-        if last is not None and position >= last:
-            return
-        part = block[max(0, first - position) : None if last is None else last - position]
-        position += len(block)
+    done = 0
+    for piece in pieces:
+        part = piece[max(0, first - done) : None if last is None else max(0, last - done)]
+        done += len(piece)
         if len(part):
             yield part
+        if last is not None and done >= last:
+            return
+
+
+def _joined(pieces: Iterable[Block]) -> Iterator[Block]:
+    """Small pieces as blocks of a moderate size."""
+    held: list[Block] = []
+    for piece in pieces:
+        if held and held[0].shape[1] != piece.shape[1]:  # the channels change on the way
+            yield np.concatenate(held)
+            held = []
+        held.append(piece)
+        if sum(map(len, held)) >= _JOINED_SAMPLES:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
 
 
 @contextmanager

@@ -1,0 +1,188 @@
+// Puts the page together: state -> search -> list, map and player.
+
+import * as api from "./api.js";
+import { copyPath } from "./clipboard.js";
+import { byId, setIcon } from "./dom.js";
+import { acceptFiles } from "./drop.js";
+import { plural, total } from "./format.js";
+import { showHelp, wireKeys } from "./keyboard.js";
+import { MapPanel } from "./map/panel.js";
+import { Player } from "./player.js";
+import { PlayerBar } from "./player_bar.js";
+import { showFolders, showForm, wireForm } from "./query_form.js";
+import { Recorder } from "./recorder.js";
+import { Results } from "./results.js";
+import { SearchView } from "./search_view.js";
+import * as store from "./state.js";
+import { isDark, toggleTheme } from "./theme.js";
+import { toast } from "./toast.js";
+import { trackOfFile, trackOfHit, trackOfPoint } from "./tracks.js";
+import { showView, toggleMap, wireViews } from "./views.js";
+
+const TOPICS = 8;
+const STEP = 1; // seconds that an arrow moves the sound
+
+const player = new Player(byId("audio"));
+new PlayerBar(player);
+const folderNames = new Map();
+
+const results = new Results(byId("hits"), {
+  toggle: (hit) => player.toggle(trackOfHit(hit)),
+  play: (hit, seconds) => player.play(trackOfHit(hit), seconds),
+  like: store.moreLike,
+  copy: (hit) => copyPath(hit.path),
+});
+
+const map = new MapPanel(
+  {
+    toggle: (point) => player.toggle(trackOfMap(point)),
+    like: ({ id, name }) => store.moreLike({ id, name }),
+  },
+  showMap,
+);
+
+const view = new SearchView(results, {
+  listen: (file) => player.toggle(trackOfFile(file)),
+  folderName: (path) => folderNames.get(path) ?? path,
+  shown: showHits,
+});
+
+// A point that is a hit starts at its matching second.
+function trackOfMap(point) {
+  const row = results.row(point.id);
+  return row ? trackOfHit(row.hit) : trackOfPoint(point, map.labels.get(point.cluster) ?? "");
+}
+
+function showHits() {
+  map.highlight(results.hits.map((hit) => hit.id));
+  showPlaying();
+}
+
+function showMap() {
+  view.topics = [...map.clusters]
+    .sort((a, b) => b.size - a.size)
+    .slice(0, TOPICS)
+    .map(({ label }) => label);
+  showHits();
+  if (!store.isAsked()) view.showNothingAsked();
+}
+
+function showPlaying() {
+  const { track } = player;
+  for (const hit of results.hits) {
+    const isCurrent = hit.id === track?.id;
+    results.row(hit.id).showPlaying(isCurrent, isCurrent && player.isPlaying);
+  }
+  map.showPlaying(track?.id);
+  showTime();
+}
+
+function showTime() {
+  results.row(player.track?.id)?.showTime(player.time);
+}
+
+function showTheme() {
+  const dark = isDark();
+  setIcon(byId("theme"), dark ? "sun" : "moon");
+  byId("theme").setAttribute("aria-pressed", String(dark));
+}
+
+async function showLibrary() {
+  const { library, sounds, seconds } = await api.health();
+  byId("library").textContent = `${library} · ${plural(sounds, "sound")} · ${total(seconds)}`;
+  view.libraryName = library;
+  view.isEmptyLibrary = sounds === 0;
+  if (view.isEmptyLibrary) view.showNothingAsked();
+}
+
+async function showFolderNames() {
+  const { folders } = await api.folders();
+  for (const { path, name } of folders) folderNames.set(path, name);
+  showFolders(folders);
+  view.update();
+}
+
+function onFocusedRow(act) {
+  return () => {
+    const row = results.focused();
+    return row ? act(row) : false;
+  };
+}
+
+function seekBy(seconds) {
+  if (!player.track) return false;
+  return player.seek(Math.min(player.time + seconds, player.duration || Infinity));
+}
+
+function toggleFocused() {
+  const row = results.focused();
+  if (!row && !player.track) return false;
+  return player.toggle(row ? trackOfHit(row.hit) : player.track);
+}
+
+wireKeys([
+  [["/"], "Search field", () => byId("q").select()],
+  [["j", "ArrowDown"], "Next result", () => results.move(1)],
+  [["k", "ArrowUp"], "Result before; above the first, the search field", () => results.move(-1) || byId("q").focus()],
+  [["Enter"], "Play the result from its matching second", onFocusedRow(playRow)],
+  [["Space"], "Play or pause", toggleFocused],
+  [["ArrowLeft"], "One second back", () => seekBy(-STEP)],
+  [["ArrowRight"], "One second on", () => seekBy(STEP)],
+  [["l"], "Loop the matching span", () => player.setLoop(!player.loop)],
+  [["s"], "More like this", onFocusedRow((row) => store.moreLike(row.hit))],
+  [["c"], "Copy the path", onFocusedRow((row) => copyPath(row.hit.path))],
+  [["m"], "To the map; there, arrows walk from sound to sound", goToMap],
+  [["M"], "Enlarge the map", toggleMap],
+  [["t"], "Dark or light", toggleTheme],
+  [["?"], "This help", showHelp],
+]);
+
+function playRow(row) {
+  player.play(trackOfHit(row.hit));
+}
+
+function goToMap() {
+  if (getComputedStyle(byId("map")).display === "none") toggleMap();
+  byId("canvas").focus();
+}
+
+byId("q").addEventListener("keydown", (event) => {
+  if (event.key === "ArrowDown" && results.move(1)) event.preventDefault();
+});
+
+for (const name of ["focusin", "pointerover"]) {
+  byId("hits").addEventListener(name, (event) => {
+    const node = event.target.closest(".hit");
+    const hit = results.hits.find(({ id }) => results.row(id).node === node);
+    map.pointOut(hit?.id);
+  });
+}
+
+function searchBySound(file) {
+  store.change({ like: "", name: "", start: "" }, { file });
+}
+
+player.addEventListener("track", showPlaying);
+player.addEventListener("change", showPlaying);
+player.addEventListener("time", showTime);
+player.addEventListener("failure", (event) => toast(event.detail, "bad"));
+addEventListener("themechange", showTheme);
+byId("theme").addEventListener("click", toggleTheme);
+acceptFiles(searchBySound);
+new Recorder(searchBySound);
+wireForm();
+wireViews();
+store.subscribe(() => {
+  showForm();
+  showView();
+  view.update();
+});
+
+showTheme();
+showForm();
+showView();
+view.update(true);
+map.load();
+showLibrary().catch(() => {}); // a search or the map says that the server is gone
+showFolderNames().catch(() => {}); // without them the search has no choice of folders
+if (!store.isAsked()) byId("q").focus();

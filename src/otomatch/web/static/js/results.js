@@ -1,0 +1,75 @@
+// The list of results: rows kept by sound, so that what stays on the page does not flicker.
+
+import { el } from "./dom.js";
+import { Row } from "./row.js";
+
+const SKELETONS = 6;
+
+export class Results {
+  #rows = new Map();
+
+  constructor(list, actions) {
+    this.list = list;
+    this.actions = actions;
+  }
+
+  get hits() {
+    return [...this.#rows.values()].map((row) => row.hit);
+  }
+
+  row(id) {
+    return this.#rows.get(id);
+  }
+
+  show(hits) {
+    const focused = document.activeElement;
+    const hadFocus = this.list.contains(focused) && focused !== this.list;
+    const rows = new Map(hits.map((hit) => [hit.id, this.#row(hit)]));
+    this.#rows = rows;
+    this.list.replaceChildren(...[...rows.values()].map((row) => row.node));
+    this.list.removeAttribute("aria-busy");
+    // Where the focus was in a row that is gone, it goes to the best hit, not to the page's top.
+    if (hadFocus) (focused.isConnected ? focused : this.list.firstChild)?.focus();
+  }
+
+  showLoading() {
+    this.list.setAttribute("aria-busy", "true");
+    if (this.#rows.size || this.list.childElementCount) return;
+    const blocks = ["round", "about", "picture", "relevance"];
+    const skeleton = () =>
+      el(
+        "li",
+        { className: "hit skeleton", "aria-hidden": "true" },
+        ...blocks.map((name) => el("span", { className: name })),
+      );
+    this.list.replaceChildren(...Array.from({ length: SKELETONS }, skeleton));
+  }
+
+  showStopped() {
+    this.list.removeAttribute("aria-busy");
+    if (!this.#rows.size) this.list.replaceChildren();
+  }
+
+  // The row that has the focus, or holds what has it.
+  focused() {
+    const node = document.activeElement?.closest(".hit");
+    return [...this.#rows.values()].find((row) => row.node === node) ?? null;
+  }
+
+  // Moves the focus; false where there is no row to go to.
+  move(step) {
+    const rows = [...this.#rows.values()];
+    const at = rows.indexOf(this.focused());
+    const next = at < 0 && step < 0 ? rows.length - 1 : at + step;
+    const row = rows[Math.min(rows.length - 1, next)];
+    row?.node.focus();
+    return row !== undefined;
+  }
+
+  #row(hit) {
+    const known = this.#rows.get(hit.id);
+    if (!known) return new Row(hit, this.actions);
+    known.update(hit);
+    return known;
+  }
+}

@@ -1,0 +1,94 @@
+// Runs the search that the state asks for, and shows how it went above and in the list.
+
+import { showFilterChips, showSoundChip } from "./chips.js";
+import { byId } from "./dom.js";
+import { count, milliseconds, plural } from "./format.js";
+import * as notices from "./notices.js";
+import { Searcher } from "./searcher.js";
+import * as store from "./state.js";
+import { toast } from "./toast.js";
+
+const WEAK = 0.2; // relevance, a probability
+
+export class SearchView {
+  #searcher = new Searcher();
+  #asked = null;
+  topics = []; // what the library holds, offered where nothing is asked yet
+  isEmptyLibrary = false;
+  libraryName = "LIBRARY";
+
+  // ``shown(hits)`` is called whenever the list has changed
+  constructor(results, { listen, folderName, shown }) {
+    Object.assign(this, { results, listen, folderName, shown });
+    this.#searcher.addEventListener("start", () => this.#showStart());
+    this.#searcher.addEventListener("result", (event) => this.#showAnswer(event.detail));
+    this.#searcher.addEventListener("failure", (event) => this.#showFailure(event.detail));
+    byId("more").addEventListener("click", () => store.showMore());
+  }
+
+  // Searches if what is asked has changed; ``again`` asks the same once more.
+  update(again = false) {
+    showSoundChip(this.listen);
+    showFilterChips(this.folderName);
+    const { view, name, ...query } = store.state();
+    const asked = [JSON.stringify({ ...query, k: 0 }), store.sound()];
+    const isNew = asked.some((part, i) => part !== this.#asked?.[i]);
+    if (!isNew && !again && query.k === this.k) return;
+    [this.#asked, this.k] = [asked, query.k];
+    if (isNew) scrollTo(0, 0);
+    if (store.soundWasLost()) toast("The sound of this search was not kept. Drop it again.");
+    if (store.isAsked() && !this.isEmptyLibrary) this.#searcher.run(query, store.sound());
+    else this.showNothingAsked();
+  }
+
+  showNothingAsked() {
+    this.#searcher.stop();
+    this.#finish([], "", "");
+    document.title = "otomatch";
+    if (this.isEmptyLibrary) notices.showEmptyLibrary(this.libraryName);
+    else notices.showIntro(this.topics, (q) => store.change({ q }));
+  }
+
+  #showStart() {
+    byId("progress").classList.add("busy");
+    byId("intro").hidden = true;
+    this.results.showLoading();
+  }
+
+  #showAnswer({ hits, seconds, total }) {
+    notices.clearNotice();
+    this.#finish(hits, "", `in ${milliseconds(seconds)}`);
+    byId("count").textContent = summary(hits, total);
+    if (!hits.length) notices.showNoHit(store.isNarrowed(), store.clearNarrowing);
+    byId("more").hidden = hits.length < this.k || !store.canShowMore();
+    const { q, name } = store.state();
+    document.title = `${[q, name, store.sound()?.name].filter(Boolean).join(" + ")} – otomatch`;
+  }
+
+  #showFailure(detail) {
+    byId("progress").classList.remove("busy");
+    // What was found before stays in sight while the server is away, but not under another question.
+    if (detail.wait === null) this.#finish([], "", "");
+    this.results.showStopped();
+    const dropSound = store.sound() ? () => store.change({}, { file: null }) : null;
+    notices.showFailure(detail, { retry: () => this.update(true), dropSound });
+  }
+
+  #finish(hits, countText, tookText) {
+    notices.clearNotice();
+    byId("progress").classList.remove("busy");
+    byId("count").textContent = countText;
+    byId("took").textContent = tookText;
+    byId("more").hidden = true;
+    this.results.show(hits);
+    this.shown(hits);
+  }
+}
+
+// Nearest is not near: a library may hold nothing of the kind, and the page says so.
+function summary(hits, total) {
+  if (!hits.length) return `None of ${plural(total, "sound")}`;
+  const isWeak = Math.max(...hits.map((hit) => hit.relevance)) < WEAK;
+  const order = isWeak ? "nearest first, but none is a good match" : "best first";
+  return `${count(hits.length)} of ${plural(total, "sound")}, ${order}`;
+}

@@ -1,0 +1,73 @@
+// What is asked for, kept in the address so that reload, back and bookmarks work.
+// A dropped or recorded sound cannot be in an address: it stays in memory, under the number that
+// its history entry carries.
+
+const EMPTY = { q: "", not: "", folder: "", min: "", max: "", like: "", start: "", name: "", view: "" };
+const PAGE = 20;
+const MOST = 100;
+const NARROWING = ["not", "folder", "min", "max"];
+
+const sounds = [];
+const listeners = [];
+let current = read();
+
+export const state = () => current;
+export const sound = () => sounds[history.state?.sound] ?? null;
+// True where an entry of the history had a sound that a reload has lost.
+export const soundWasLost = () => history.state?.sound !== undefined && sound() === null;
+export const isAsked = () => Boolean(current.q || current.like || sound());
+export const isNarrowed = () => NARROWING.some((name) => current[name] !== "");
+export const canShowMore = () => current.k < MOST;
+
+export function subscribe(listener) {
+  listeners.push(listener);
+}
+
+// Asks for something else. ``replace`` changes the entry of the history in place of adding one;
+// ``file`` is a sound to search by, or null for none.
+export function change(patch, { replace = false, file = sound() } = {}) {
+  const isPaging = Object.keys(patch).every((name) => name === "k" || name === "view");
+  const next = { ...current, ...(isPaging ? {} : { k: PAGE }), ...patch };
+  const entry = file === null ? {} : { sound: remember(file) };
+  if (address(next) === address(current) && entry.sound === history.state?.sound) return;
+  current = next;
+  history[replace ? "replaceState" : "pushState"](entry, "", address(next));
+  notify();
+}
+
+export const moreLike = (hit) =>
+  change(
+    { q: "", like: hit.id, name: hit.name, start: hit.start === undefined ? "" : String(hit.start) },
+    { file: null },
+  );
+
+export const showMore = () => change({ k: Math.min(MOST, current.k + PAGE) }, { replace: true });
+
+export const clearNarrowing = () => change({ not: "", folder: "", min: "", max: "" });
+
+function remember(file) {
+  const known = sounds.indexOf(file);
+  return known >= 0 ? known : sounds.push(file) - 1;
+}
+
+function read() {
+  const given = new URLSearchParams(location.search);
+  const values = Object.keys(EMPTY).map((name) => [name, given.get(name) ?? ""]);
+  const k = Number.parseInt(given.get("k"), 10);
+  return { ...Object.fromEntries(values), k: k > PAGE ? Math.min(k, MOST) : PAGE };
+}
+
+function address({ k, ...values }) {
+  const given = Object.entries(values).filter(([, value]) => value !== "");
+  if (k !== PAGE) given.push(["k", k]);
+  return given.length ? `/?${new URLSearchParams(given)}` : "/";
+}
+
+function notify() {
+  for (const listener of listeners) listener();
+}
+
+addEventListener("popstate", () => {
+  current = read();
+  notify();
+});
