@@ -26,6 +26,7 @@ COMMANDS = (
     "zeroshot",
     "index",
     "search",
+    "duplicates",
     "info",
     "remove",
     "export",
@@ -175,7 +176,7 @@ def test_a_model_trained_from_the_command_line_can_be_indexed_and_searched(place
     like = json.loads(invoke("search", library, "--like", sound, "-k", 1, "--json"))
     assert like[0]["path"] == sound
     table = invoke("search", library, "a dog barks")
-    assert "distance" in table
+    assert "relevance" in table
     assert "rooster" in table
 
 
@@ -263,7 +264,7 @@ def test_a_mistake_is_one_message_that_names_it_and_no_traceback(arguments, word
 def test_a_query_is_needed(place):
     done = otomatch("search", place / "library")
     assert done.returncode == 1
-    assert "either a text or a sound" in done.stderr
+    assert "give a text or a sound" in done.stderr
 
 
 def test_another_loss_in_the_folder_of_a_run_is_refused_as_another_run(place):
