@@ -169,7 +169,7 @@ def reliability(shown: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) ->
 
 
 def words(data: Path, fold: int, model: str, work: Path, queries: Queries) -> None:
-    """Sound alone, words alone, and both, for names that say nothing, something, or mislead."""
+    """Sound alone, words alone, and both, for names that say nothing, something, or wrong."""
     table: dict[str, list[str]] = {"sound": [], "words": [], "both": []}
     for named in ("nothing", "half", "mislead"):
         files = linked(data, fold, work / named / "recordings", named)
@@ -200,28 +200,35 @@ def _by_words(library: SoundLibrary, text: str) -> list[str]:
 
 
 def copies(sound: Path, place: Path) -> list[Path]:
-    """A recording in seven other forms."""
+    """A recording in eight forms, in a folder of their own: the data are only read."""
     waveform, rate = audio.decode(sound)
     fifth = np.zeros(2 * rate // 5, np.float32)
     forms = {
-        "mp3": (waveform, rate), "ogg": (waveform, rate),
+        "plain.flac": (waveform, rate), "mp3": (waveform, rate), "ogg": (waveform, rate),
         "16k.wav": (soxr.resample(waveform, rate, 16000), 16000),
         "soft.wav": (waveform / 4, rate), "loud.wav": (waveform * 2, rate),
         "trimmed.wav": (waveform[rate // 3 : -rate // 4], rate),
         "padded.wav": (np.concatenate([fifth, waveform, fifth]), rate),
     }  # fmt: skip
+    made = []
     for form, (values, hertz) in forms.items():
-        soundfile.write(place / f"{sound.stem}.{form}", np.clip(values, -1, 1), hertz)
-    return [place / f"{sound.stem}.{form}" for form in forms]
+        path = place / f"{sound.stem}.{form}"
+        with path.open("xb") as file:  # fails where something is, a link for instance
+            kind = path.suffix[1:].upper()
+            soundfile.write(file, np.clip(values, -1, 1), hertz, format=kind)
+        made.append(path)
+    return made
 
 
 def duplicates(data: Path, fold: int, model: str, work: Path) -> None:
     """Pairs of copies that are found, and pairs that are none."""
-    originals = linked(data, fold, work / "copied", "nothing")
+    originals = recordings(data, [fold])
+    place = work / "copies"
+    place.mkdir()
     files = {
-        path: label
-        for original, label in originals.items()
-        for path in [original, *copies(original, work / "copied")]
+        path: sound.label
+        for sound in originals
+        for path in copies(data / "audio" / sound.name, place)
     }
     library, _ = make_library(work / "duplicates", model, files)
     right = wrong = 0
@@ -239,13 +246,16 @@ def duplicates(data: Path, fold: int, model: str, work: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--model")
     parser.add_argument("--midi", help="a model of the rendered sounds: measure those too")
     parser.add_argument("--fold", type=int, default=4)
     parser.add_argument("--queries", choices=["test", "development"], default="test")
     parser.add_argument("--only", choices=["search", "words", "duplicates", "midi"])
     options = parser.parse_args()
+    if options.data is None or options.model is None:
+        print("needs recordings and a model that has not heard them: --data ESC-10 --model MODEL")
+        return
     queries = QUERIES[options.queries]
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:

@@ -26,6 +26,7 @@ COMMANDS = (
     "zeroshot",
     "index",
     "search",
+    "duplicates",
     "info",
     "remove",
     "export",
