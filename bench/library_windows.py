@@ -79,12 +79,15 @@ def measure(place: Path, parts: list[Part], model: Path, window: float, hop: flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", type=Path)
-    parser.add_argument("model", type=Path)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("source", type=Path, nargs="?")
+    parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--fold", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    if given.model is None:
+        print("needs recordings and a model that has not heard them: ESC-10 MODEL")
+        return
     with tempfile.TemporaryDirectory() as scratch:
         parts = long_files(given.source, given.fold, Path(scratch), given.seed)
         print("window    hop  found    off   mean  windows  index")
