@@ -54,7 +54,7 @@ def small_model(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright keeps an event loop running, which others cannot have
 def chromium() -> Iterator[Any]:
     """A browser; tests that need it are skipped where none is installed."""
     with launched() as browser:

@@ -15,7 +15,7 @@ from otomatch.config import Config, load_config
 from otomatch.datasets import CaptionDataset
 from otomatch.datasets.scenes import compose
 from otomatch.evaluate import evaluate
-from otomatch.library import SoundLibrary, find_sounds, open_or_create
+from otomatch.library import SoundLibrary, open_or_create
 from otomatch.model import AudioTextModel
 from otomatch.report import hits_table, retrieval_table
 from otomatch.train import train
@@ -58,9 +58,9 @@ def run_demo(
     console.rule("3. Evaluate on scenes whose pitches, rhythms and pairings are new")
     report = evaluate(AudioTextModel.from_pretrained(result.model), test, progress=True)
     console.print(retrieval_table(report, "rendered test scenes", chance=True))
-    console.rule("4. Search the test scenes by describing them")
+    console.rule("4. Search the test scenes by describing them, by sound alone")
     library = open_or_create(folder / "library", result.model)
-    library.add(find_sounds(folder / "test"), progress=True)
+    library.index(folder / "test", progress=True)
     _search(library, console)
     console.print(_next_steps(folder, time.monotonic() - started), soft_wrap=True, highlight=False)
     return library
@@ -93,7 +93,7 @@ def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
 
 def _search(library: SoundLibrary, console: Console) -> None:
     for query in QUERIES:
-        hits = library.search(query, k=3)
+        hits = library.search(query, k=3, hybrid=False)
         short = [replace(hit, path=Path(hit.path).name) for hit in hits]
         console.print(hits_table(short, query))
 
