@@ -273,3 +273,26 @@ def test_a_library_by_its_uri_is_made_and_opened(tmp_path, model_folder, sounds)
         SoundLibrary.open(uri)
     open_or_create(uri, model_folder).add(find_sounds(sounds))
     assert len(SoundLibrary.open(uri).search("a deep hum", k=3)) == 3
+
+
+@pytest.mark.parametrize("lost", ["sounds.lance/data", "sounds.lance"])
+def test_a_library_that_is_damaged_or_gone_is_a_clear_error(library, tmp_path, lost):
+    opened = SoundLibrary.open(tmp_path / "library")
+    _ = opened.model
+    shutil.rmtree(tmp_path / "library" / lost)
+    for ask in (lambda: opened.search("rain"), opened.info, opened.sounds):
+        with pytest.raises(LibraryError, match=r"library: cannot be read .* new library"):
+            ask()
+
+
+def test_a_library_that_lost_its_model_says_so_and_asks_nobody_else(library, tmp_path):
+    shutil.rmtree(tmp_path / "library" / "model")
+    with pytest.raises(LibraryError, match=r"copy of the model .* is missing"):
+        SoundLibrary.open(tmp_path / "library").search("rain")
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\udcff"])
+def test_a_query_that_is_no_text_is_a_clear_error(library, text):
+    for query in ({"text": text}, {"text": "rain", "without": text}):
+        with pytest.raises(InvalidInputError, match="is no text"):
+            library.search(**query)

@@ -17,7 +17,9 @@ from otomatch.report import (
     hits_table,
     markdown_table,
     model_card,
+    print_reasons,
     print_skipped,
+    printable,
     retrieval_table,
     rows,
 )
@@ -189,6 +191,19 @@ def test_names_with_markup_are_shown_as_they_are(name):
         [path.name, folder, name],
         ["b.wav", "", name],
     ]
+
+
+def test_names_cannot_steer_the_terminal():
+    name = "esc\x1b[31mred\u202egnp.wav"
+    text = shown(hits_table([hit(name)], f"a {name}"))
+    console = Console(file=io.StringIO(), width=200)
+    print_reasons(console, [Skipped(name, f"{name} is no sound")])
+    print_skipped(console, [Skipped(name, "no sound")])
+    for out in (text, console.file.getvalue()):
+        assert "\x1b" not in out
+        assert "\u202e" not in out
+        assert "esc\\x1b[31mred\\u202egnp.wav" in out
+    assert printable("Ünï 🥁\u200d x.wav") == "Ünï 🥁\u200d x.wav"
 
 
 def test_long_names_are_wrapped_and_never_cut():

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from otomatch.errors import AudioError
 from otomatch.terminal import AsJson, device, print_json
 from otomatch.types import Hit
 
@@ -86,10 +87,12 @@ def search(
         write_playlist(hits, playlist)
     if as_json:
         print_json([hit.to_dict() for hit in hits])
-    else:
+    elif hits:
         from otomatch.report import hits_table
 
         Console().print(hits_table(hits, _asked(text, like, without)))
+    else:
+        typer.echo("nothing fits; widen --folder or the durations, or index more sounds")
     if player is not None:
         _play(player, hits[:_PLAYED])
 
@@ -105,7 +108,10 @@ def _play(player: Callable[[Hit], None], hits: list[Hit]) -> None:
     try:
         for hit in hits:
             typer.echo(f"playing {Path(hit.path).name} {hit.span} (Ctrl-C stops)", err=True)
-            player(hit)
+            try:
+                player(hit)
+            except AudioError as error:  # a file that is gone must not keep the others silent
+                typer.echo(str(error), err=True)
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
 

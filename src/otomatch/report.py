@@ -1,5 +1,6 @@
 """Reports as tables: rich tables for a terminal, Markdown for a model card."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from otomatch.datasets.check import Check, Part
 from otomatch.retrieval import DirectionReport, RetrievalReport
 from otomatch.types import Hit, Skipped
 
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of writing
 DIRECTIONS = (("text to audio", "text_to_audio"), ("audio to text", "audio_to_text"))
 
 
@@ -83,9 +85,17 @@ def classes_table(report: ClassificationReport, most: int = 10) -> Table:
     return table
 
 
+def printable(text: str) -> str:
+    """A text without what would steer a terminal: control characters, changes of direction."""
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) == "Cc" or c in _TURNS else c
+        for c in text
+    )
+
+
 def hits_table(hits: Sequence[Hit], query: str) -> Table:
     """Search results as a table for a terminal; names are shown in full, as they are."""
-    table = Table(title=Text(query, "table.title"))
+    table = Table(title=Text(printable(query), "table.title"))
     if any(hit.named for hit in hits):
         table.caption = "named: the name, folders or tags hold words of the query"
     for column in ("", "relevance", "span", "sound", "folder", "about"):
@@ -96,7 +106,7 @@ def hits_table(hits: Sequence[Hit], query: str) -> Table:
         folder = "" if path.parent == Path() else str(path.parent)
         known = ("named" if hit.named else None, hit.label, hit.caption, hit.tags)
         about = "; ".join(filter(None, known))
-        texts = map(Text, (path.name, folder, about))
+        texts = (Text(printable(text)) for text in (path.name, folder, about))
         table.add_row(str(place), f"{hit.relevance:.0%}", hit.span, *texts)
     return table
 
@@ -111,7 +121,7 @@ def duplicates_table(groups: Sequence[dict[str, Any]]) -> Table:
             path = Path(sound["path"])
             alike = "" if place else f"{group['similarity']:.0%}"
             marks = "=" if sound["copy_of"] else ""
-            names = map(Text, (path.name, str(path.parent)))
+            names = (Text(printable(text)) for text in (path.name, str(path.parent)))
             table.add_row(alike, marks, f"{sound['duration']:.1f} s", *names)
         table.add_section()
     return table
@@ -120,7 +130,8 @@ def duplicates_table(groups: Sequence[dict[str, Any]]) -> Table:
 def print_skipped(console: Console, skipped: Sequence[Skipped], most: int = 20) -> None:
     """List what could not be used and why, ``most`` lines at most."""
     for entry in skipped[:most]:
-        line = Text.assemble(("skipped ", "yellow"), f"{entry.name}: {entry.reason}")
+        said = printable(f"{entry.name}: {entry.reason}")
+        line = Text.assemble(("skipped ", "yellow"), said)
         console.print(line, soft_wrap=True)
     if len(skipped) > most:
         console.print(Text(f"... and {len(skipped) - most} more", "yellow"))
@@ -145,9 +156,10 @@ def print_reasons(
         if left <= 0:
             break
         files = "1 file" if len(names) == 1 else f"{len(names)} files"
-        console.print(Text.assemble(("skipped ", "yellow"), f"{files}: {reason}"), soft_wrap=True)
+        said = printable(f"{files}: {reason}")
+        console.print(Text.assemble(("skipped ", "yellow"), said), soft_wrap=True)
         for name in names[:left]:
-            console.print(Text(f"    {name}"), soft_wrap=True)
+            console.print(Text(f"    {printable(name)}"), soft_wrap=True)
         left -= len(names)
     if len(skipped) > most:
         where = "" if listed is None else f"; all are listed in {listed}"

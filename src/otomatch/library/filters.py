@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otomatch.errors import InvalidInputError
-from otomatch.library.store import Store, quoted
+from otomatch.library.store import Store, checked_text, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Filters:
 
     Raises:
         InvalidInputError: a duration is negative or not a number, or no file could be as long; the
-            folder is blank.
+            folder is blank, or no text.
     """
 
     folder: str | None = None
@@ -40,7 +40,7 @@ class Filters:
             raise InvalidInputError(
                 f"no sound is at least {low:g} s and at most {high:g} s long; exchange the two"
             )
-        if self.folder is not None and not self.folder.strip():
+        if self.folder is not None and not checked_text(self.folder).strip():
             raise InvalidInputError("the folder is blank; give its path or its name, or none")
 
     def sql(self, store: Store) -> str | None:
@@ -63,16 +63,19 @@ class Filters:
 
 def _in_folder(store: Store, folder: str) -> str:
     """Condition that a file lies below a folder; whole parts of paths are compared."""
-    place = Path(folder).expanduser()
+    try:
+        place = Path(folder).expanduser()
+    except RuntimeError:  # ~name of a user that there is not
+        place = Path(folder)
     paths = dict.fromkeys((os.path.abspath(place), str(place.resolve())))  # links may be indexed
     for condition in (f"starts_with(path, {quoted(path.rstrip('/') + '/')})" for path in paths):
-        if store.table.count_rows(condition):
+        if store.count(condition):
             return condition
     roots = sorted(set(store.rows(["root"])["root"].to_pylist()))
     name = "/" + "/".join(part for part in place.parts if part not in (".", "..", "/")) + "/"
     if not place.is_absolute() and name != "//":
         condition = " OR ".join(_named(root, name) for root in roots)
-        if condition and store.table.count_rows(condition):
+        if condition and store.count(condition):
             return f"({condition})"
     known = ", ".join(roots[:5]) + (", ..." if len(roots) > 5 else "")
     raise InvalidInputError(

@@ -15,7 +15,7 @@ from otomatch.library.filters import Filters
 from otomatch.library.relevance import Backgrounds, reference_descriptions
 from otomatch.library.rows import SOUND_COLUMNS, sounds_of
 from otomatch.library.searching import Query, Term, search
-from otomatch.library.store import Store, quoted
+from otomatch.library.store import Store, checked_text, quoted
 from otomatch.model import AudioInput, AudioTextModel
 from otomatch.types import Hit
 
@@ -78,7 +78,7 @@ class Searchable:
             raise InvalidInputError("a hybrid search needs a text; leave hybrid out")
         filters = _filters(folder, min_duration, max_duration)
         unwanted = _texts(without)
-        if text is not None and not text.strip():
+        if text is not None and not checked_text(text).strip():
             raise InvalidInputError("the query is blank; describe a sound")
         terms = [] if text is None else self._text_terms([text])
         if audio is not None:
@@ -189,7 +189,7 @@ def _check_number_of_hits(k: int) -> None:
 def _texts(without: str | Sequence[str] | None) -> list[str]:
     """Descriptions of what is not wanted, checked."""
     texts = [] if without is None else [without] if isinstance(without, str) else list(without)
-    if not all(text.strip() for text in texts):
+    if not all(checked_text(text).strip() for text in texts):
         raise InvalidInputError("what is not wanted is blank; describe it, or leave it out")
     return texts
 

@@ -23,7 +23,7 @@ from otomatch.library.relevance import (
     log_probability,
     windows_of,
 )
-from otomatch.library.store import Store, quoted
+from otomatch.library.store import Store, quoted, reading
 from otomatch.types import Hit
 
 _HIT_COLUMNS = ("file_id", "path", "start", "end", "duration", "label", "caption", "tags")
@@ -69,6 +69,11 @@ class Query:
 
 def search(store: Store, query: Query, k: int, background: Background) -> list[Hit]:
     """The k best files, best first, each once, at its best window."""
+    with reading(store.uri):
+        return _search(store, query, k, background)
+
+
+def _search(store: Store, query: Query, k: int, background: Background) -> list[Hit]:
     where = query.filters.sql(store)
     named = _named(store, query, where)
     extra = [_best_named(store, named)] if named[0] else []

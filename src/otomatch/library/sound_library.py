@@ -91,6 +91,11 @@ class SoundLibrary(Searchable):
         """The model that the library was made with, loaded on first use."""
         folder, name = stores.local(self.uri), self._store.about["model"]
         place = folder / name if folder is not None and name == MODEL else name
+        if isinstance(place, Path) and not place.is_dir():
+            raise LibraryError(
+                f"{self.uri}: its copy of the model ({MODEL}/) is missing; put it back, or index "
+                "the sounds into a new library"
+            )
         model = AudioTextModel.from_pretrained(place, self._device)
         self._check(model)
         return model

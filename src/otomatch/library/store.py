@@ -4,6 +4,7 @@ A write is atomic: a reader, or the next call after a kill, sees all of it or no
 """
 
 import json
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,7 +19,7 @@ import pyarrow as pa
 from filelock import FileLock
 from lancedb.index import IvfFlat
 
-from otomatch.errors import LibraryError
+from otomatch.errors import InvalidInputError, LibraryError
 
 TABLE = "sounds"
 FORMAT = "otomatch-library/2"
@@ -106,16 +107,23 @@ class Store:
     @classmethod
     def open(cls, uri: str | Path) -> "Store":
         """Open the table that is there."""
-        return cls(str(uri), connect(uri).open_table(TABLE))
+        with reading(uri):
+            return cls(str(uri), connect(uri).open_table(TABLE))
 
     def __len__(self) -> int:
         """Number of windows."""
-        return int(self.table.count_rows())
+        return self.count()
+
+    def count(self, where: str | None = None) -> int:
+        """Number of windows that fulfil an SQL condition."""
+        with reading(self.uri):
+            return int(self.table.count_rows(where))
 
     @property
     def version(self) -> int:
         """A number that changes with every write."""
-        return int(self.table.version)
+        with reading(self.uri):
+            return int(self.table.version)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -129,14 +137,16 @@ class Store:
 
     def rows(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """Some columns (None: all) of all rows, or of those that fulfil an SQL condition."""
-        query = self.table.search()
-        if where is not None:
-            query = query.where(where)
-        return query.select(list(columns or self.table.schema.names)).limit(None).to_arrow()
+        with reading(self.uri):
+            query = self.table.search()
+            if where is not None:
+                query = query.where(where)
+            return query.select(list(columns or self.table.schema.names)).limit(None).to_arrow()
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Some columns of all rows, a part at a time."""
-        yield from self.table.search().select(list(columns)).limit(None).to_batches()
+        with reading(self.uri):
+            yield from self.table.search().select(list(columns)).limit(None).to_batches()
 
     def files(self) -> dict[str, Stored]:
         """All files, by path."""
@@ -204,8 +214,9 @@ class Store:
 
     def updated(self) -> datetime:
         """When it was last written."""
-        latest: datetime = self.table.list_versions()[-1]["timestamp"]
-        return latest.astimezone()
+        with reading(self.uri):
+            latest: datetime = self.table.list_versions()[-1]["timestamp"]
+            return latest.astimezone()
 
 
 def _unread(versions: Sequence[dict[str, Any]]) -> timedelta:
@@ -225,6 +236,26 @@ def _among(column: str, values: Iterable[str]) -> Iterator[str]:
 
 
 @contextmanager
+def reading(uri: str | Path) -> Iterator[None]:
+    """Make what goes wrong where a library is read a `LibraryError`."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if not isinstance(error, OSError) and not _is_lances(error):
+            raise
+        raise LibraryError(
+            f"{uri}: cannot be read ({_cause(error)}); if it is damaged, index the sounds into a "
+            "new library"
+        ) from error
+
+
+def _is_lances(error: Exception) -> bool:
+    """Whether LanceDB raised it, which has no class of its own for its errors."""
+    text = str(error).lower()
+    return "lance" in text or "os error" in text or "was not found" in text
+
+
+@contextmanager
 def explaining(uri: str | Path) -> Iterator[None]:
     """Make what goes wrong while a library is written a `LibraryError`."""
     try:
@@ -239,7 +270,10 @@ def _cause(error: BaseException) -> str:
         return "the disk is full; free some space and run it again"
     if any(f"{kind} {number}" in text for kind in ("os error", "Errno") for number in (13, 30)):
         return "it is read-only; allow writing to its folder, or copy it elsewhere"
-    return text.partition("\n")[0][:300] or type(error).__name__
+    # LanceDB ends with the place in its own source.
+    return (
+        re.sub(r",? /\S+\.rs:\d+:\d+.*", "", text.partition("\n")[0])[:300] or type(error).__name__
+    )
 
 
 def lock(folder: Path) -> FileLock:
@@ -270,5 +304,20 @@ def local(uri: str | Path) -> Path | None:
 
 
 def quoted(text: str) -> str:
-    """A string in SQL."""
-    return "'" + text.replace("'", "''") + "'"
+    """A string in SQL.
+
+    Raises:
+        InvalidInputError: it holds what no text can hold.
+    """
+    return "'" + checked_text(text).replace("'", "''") + "'"
+
+
+def checked_text(text: str) -> str:
+    """A text, checked to be one: without zero bytes, and valid Unicode.
+
+    Raises:
+        InvalidInputError: it is not.
+    """
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidInputError(f"{text!r} is no text; leave out what is not Unicode")
+    return text
