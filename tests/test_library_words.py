@@ -222,7 +222,7 @@ def test_a_library_that_cannot_be_written_is_searched_by_sound_alone(tmp_path, m
     assert library.search(query, words="cat")[0].path == "/s/2.wav"
 
 
-@pytest.mark.parametrize("name", ["~nobody-of-this-name", "a\0b", "\udcff"])
+@pytest.mark.parametrize("name", ["~nobody-of-this-name", "surveillance", "a\0b", "\udcff"])
 def test_a_folder_that_can_be_none_is_a_clear_error(odd, name):
     with pytest.raises(InvalidInputError, match=r"no sound in such a folder|is no text"):
-        Filters(name).sql(odd.store)
+        odd.search(draw(1)[0], folder=name)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from filelock import FileLock
 from lancedb.index import IvfFlat
 
-from otomatch.errors import InvalidInputError, LibraryError
+from otomatch.errors import InvalidInputError, LibraryError, OtomatchError
 
 TABLE = "sounds"
 FORMAT = "otomatch-library/2"
@@ -241,7 +241,7 @@ def reading(uri: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
-        if not isinstance(error, OSError) and not _is_lances(error):
+        if isinstance(error, OtomatchError) or not _is_lances(error):
             raise
         raise LibraryError(
             f"{uri}: cannot be read ({_cause(error)}); if it is damaged, index the sounds into a "
@@ -252,7 +252,7 @@ def reading(uri: str | Path) -> Iterator[None]:
 def _is_lances(error: Exception) -> bool:
     """Whether LanceDB raised it, which has no class of its own for its errors."""
     text = str(error).lower()
-    return "lance" in text or "os error" in text or "was not found" in text
+    return isinstance(error, OSError) or "lance" in text or "was not found" in text
 
 
 @contextmanager
