@@ -17,10 +17,11 @@ browser:
 	command -v google-chrome >/dev/null || ! command -v apt-get >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] && as_root= || as_root="sudo -n"; \
 	  echo "Installing chromium for the tests of the page ..."; \
-	  { $$as_root apt-get -qq update && \
+	  out=$$({ $$as_root apt-get -qq update && \
 	    $$as_root env DEBIAN_FRONTEND=noninteractive \
-	      apt-get -qq install -y --no-install-recommends chromium; \
-	  } >/dev/null 2>&1 || echo "... not allowed or not possible: these tests are skipped"; }
+	      apt-get -qq install -y --no-install-recommends chromium; } 2>&1) || { \
+	    echo "$$out" | tail -n 3; \
+	    echo "... not allowed or not possible: these tests are skipped"; }; }
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
