@@ -82,6 +82,7 @@ def index(
     to. Names of files and folders, tags inside the files, and a captions.csv in a folder become
     searchable text. Ctrl-C stops after the sounds in hand; the same command goes on. A folder that
     is missing or empty, as that of an unmounted drive, is an error: its sounds stay in the library.
+    So do those of an empty folder further down, which is listed as skipped.
 
     Examples:
     otomatch index ~/sounds --model runs/first/model --library my-library

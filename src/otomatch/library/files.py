@@ -46,6 +46,7 @@ class Listing:
         sounds: the sound files that match, sorted by path.
         skipped: what looks like sounds but is left out, and why.
         unlisted: folders that cannot be looked into.
+        empty: folders that hold nothing at all, as where a drive is not mounted.
         others: whether there are sound files that do not match.
     """
 
@@ -53,6 +54,7 @@ class Listing:
     sounds: list[SoundFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     unlisted: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
     others: bool = False
 
 
@@ -126,13 +128,17 @@ def _walk(found: Listing, folder: Path, leave_out: Path | None) -> Iterator[Path
         folder = waiting.pop()
         try:
             with os.scandir(folder) as entries:
-                listed = [entry for entry in entries if not entry.name.startswith(".")]
+                everything = list(entries)
         except OSError as error:
             found.unlisted.append(folder)
             reason = f"cannot be looked into ({error.strerror}); allow reading the folder"
             found.skipped.append(Skipped(readable(folder), reason))
             continue
-        for entry in listed:
+        if not everything:
+            found.empty.append(folder)
+        for entry in everything:
+            if entry.name.startswith("."):
+                continue
             path = Path(entry.path)
             if _is_folder(entry):
                 if entry.is_symlink():

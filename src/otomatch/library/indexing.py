@@ -88,8 +88,11 @@ class Indexer:
         listings.sort(key=lambda listing: len(str(listing.root)), reverse=True)  # outermost last
         made = planning.plan((s for each in listings for s in each.sounds), known, walked=True)
         made.gone = planning.gone(listings, known, pattern)
-        run = self._run(made, progress, stop, remove=not keep_deleted)
+        held = planning.emptied(listings, made.gone)
+        deleted = {} if keep_deleted else _without(made.gone, held.values())
+        run = self._run(made, progress, stop, deleted)
         t, left_out = run.tally, [entry for listing in listings for entry in listing.skipped]
+        left_out += planning.kept(held, run.moved, self._store.uri)
         return IndexReport(
             t.added,
             t.changed,
@@ -105,13 +108,14 @@ class Indexer:
         made: Plan,
         progress: bool,
         stop: Callable[[], bool] = lambda: False,
-        remove: bool = False,
+        deleted: dict[str, Stored] | None = None,
     ) -> "_Run":
         with IndexProgress(progress) as shown:
             run = _Run(self._store, self._model, self._references, made, shown, stop)
             run.update()
             if not stop():
-                run.remove(made.gone if remove else {})
+                if deleted is not None:
+                    run.remove(deleted)
                 _finish(self._store)
         return run
 
@@ -126,6 +130,11 @@ def _finish(store: Store) -> None:
 def _sorted(skipped: Iterable[Skipped]) -> tuple[Skipped, ...]:
     """Each file once, by name: threads finish in any order, and folders may overlap."""
     return tuple(sorted(dict.fromkeys(skipped), key=lambda entry: entry.name))
+
+
+def _without(gone: Mapping[str, Stored], held: Iterable[set[str]]) -> dict[str, Stored]:
+    left_out = set[str]().union(*held)
+    return {path: stored for path, stored in gone.items() if path not in left_out}
 
 
 def _as_before(path: str, old: Stored, now: Mapping[str, Stored]) -> bool:
@@ -178,12 +187,18 @@ class _Run:
             self._same = later
             self._read([sound for sound, _ in self._settle()], None)
 
+    @property
+    def moved(self) -> set[str]:
+        """Paths that files have moved from."""
+        return self._reuse.moved
+
     def remove(self, gone: dict[str, Stored]) -> None:
         """Remove files that are gone, and those whose content is no sound any more."""
-        moved = self._reuse.moved
         with self._store.writing():
             now = self._store.files()
-            doomed = [p for p, old in gone.items() if p not in moved and _as_before(p, old, now)]
+            doomed = [
+                p for p, old in gone.items() if p not in self.moved and _as_before(p, old, now)
+            ]
             doomed += [path for path in self._broken if path in now]
             self._store.delete(doomed)
         self.tally.removed += len(doomed)
