@@ -13,7 +13,7 @@ from sounds import RATE, band_level, hiss, silence, tone, write_audio
 
 from otomatch import audio, decoders
 from otomatch.audio import LogMel, LogMelConfig, decode, load, mel_filterbank, resample
-from otomatch.errors import AudioError, InvalidInputError
+from otomatch.errors import AudioError, InvalidInputError, MissingDecoderError
 from otomatch.types import Clip
 
 needs_av = pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="av is not installed")
@@ -119,11 +119,11 @@ def test_a_span_of_a_container_is_that_part_of_the_whole(tmp_path):
     np.testing.assert_array_equal(part, whole[24000:60000])
 
 
-def test_a_container_without_av_names_the_command_that_installs_it(tmp_path, monkeypatch):
+def test_a_container_without_av_names_the_extra_that_brings_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     path = tmp_path / "voice.m4a"
     path.write_bytes(b"\0\0\0\x20ftypM4A ")
-    with pytest.raises(AudioError, match=r"voice\.m4a.*pip install av"):
+    with pytest.raises(MissingDecoderError, match=r"voice\.m4a.*pip install 'otomatch\[codecs\]'"):
         decode(path)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from otomatch.errors import AudioError
+from otomatch.errors import AudioError, MissingDecoderError
 
 Block = npt.NDArray[np.float32]
 
@@ -51,6 +51,7 @@ def open_stream(
         suffix: the ending that chooses the decoder; None for the file's own.
 
     Raises:
+        MissingDecoderError: the decoder that it needs is not installed.
         AudioError: the file is missing, empty or not decodable; from the blocks, where it is
             broken further on.
     """
@@ -142,9 +143,7 @@ def _open_container(path: Path, start: float | None, end: float | None) -> Itera
     try:
         import av
     except ImportError as error:
-        raise AudioError(
-            f"{path}: {path.suffix} files need an extra decoder; install it with: pip install av"
-        ) from error
+        raise no_decoder(path) from error
     with ExitStack() as stack:
         with _decoding(path, av.FFmpegError, EOFError, ValueError):
             container = stack.enter_context(av.open(str(path)))
@@ -194,6 +193,14 @@ def _joined(pieces: Iterable[Block]) -> Iterator[Block]:
             held = []
     if held:
         yield np.concatenate(held)
+
+
+def no_decoder(path: Path) -> MissingDecoderError:
+    """The error that PyAV, which reads a file, is not installed."""
+    return MissingDecoderError(
+        f"{path}: {path.suffix} files need an extra decoder; install it with: "
+        "pip install 'otomatch[codecs]'"
+    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import soundfile
 
-from otomatch.decoders import CONTAINER_SUFFIXES
+from otomatch.decoders import CONTAINER_SUFFIXES, no_decoder
 from otomatch.errors import AudioError
 
 _PLAYED = {
@@ -63,9 +63,7 @@ def _codec(path: Path) -> str:
     try:
         import av
     except ImportError as error:
-        raise AudioError(
-            f"{path}: needs an extra decoder; install it with: pip install 'otomatch[codecs]'"
-        ) from error
+        raise no_decoder(path) from error
     try:
         with av.open(str(path)) as container:
             codecs = [stream.codec_context.name for stream in container.streams.audio]
