@@ -222,6 +222,19 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(library, sounds, mon
     assert capfd.readouterr().err == ""
 
 
+def test_overlapping_windows_count_each_second_of_sound_once(library, sounds, monkeypatch):
+    from otomatch.library import indexing, progress
+
+    heard = []
+    monkeypatch.setattr(indexing, "_BATCH", 3)
+    monkeypatch.setattr(progress.IndexProgress, "heard", lambda _, seconds: heard.append(seconds))
+    write_audio(sounds / "long.wav", hiss(4.2, seed=1))
+    write_audio(sounds / "short.wav", hiss(0.3, seed=2))
+    library.index(sounds)
+    assert len(heard) > 3
+    assert sum(heard) == pytest.approx(4.5, abs=1e-3)
+
+
 def test_progress_on_a_terminal_shows_rates_and_what_was_skipped():
     from io import StringIO
 

@@ -260,12 +260,14 @@ class _Run:
             return
         model = self._load()
         vectors = model.whiten(model.embed_features([window.features for _, window in batch]))
+        seconds = 0.0
         for (sound, window), vector in zip(batch, vectors, strict=True):
             held = self._open.setdefault(sound.path, _Open())
+            seconds += window.end - (held.spans[-1][1] if held.spans else 0.0)  # they overlap
             held.spans.append((window.start, window.end))
             held.vectors.append(vector)
         self._batch = []  # only now: a file is whole once none of its windows waits here
-        self._progress.heard(sum(window.end - window.start for _, window in batch))
+        self._progress.heard(seconds)
 
     def _due(self) -> bool:
         waiting = sum(len(self._open[s.path].spans) for s, _ in self._whole if s.path in self._open)
