@@ -197,12 +197,17 @@ def test_windows_are_chosen_once_for_a_library(tmp_path, sounds, small_model, ti
         invoke(*command, "--window", 1)
     with pytest.raises(LibraryError, match=r"a hop of 0\.1 s, not 0\.2; leave --hop out"):
         invoke(*command, "--hop", 0.2)
-    for wrong in ({"window": 0}, {"window": 2}, {"hop": 0}, {"hop": 1.5}, {"window": float("nan")}):
+    for wrong in (0, 2, float("nan")):
         with pytest.raises(InvalidInputError, match="must be longer than 0 and at most"):
-            open_or_create(tmp_path / "other", small_model, **wrong)
+            open_or_create(tmp_path / "other", small_model, window=wrong)
+    for wrong in (-1, 0, 0.00001, 0.0199, 1.5, float("nan")):
+        with pytest.raises(InvalidInputError, match=r"at least a fiftieth of a window .*0\.02 s"):
+            open_or_create(tmp_path / "other", small_model, hop=wrong)
     with pytest.raises(InvalidInputError, match=r"windows of exactly 1 s, got 0\.5"):
         open_or_create(tmp_path / "other", tiny_clap, window=0.5)
     assert not (tmp_path / "other").exists()
+    finest = open_or_create(tmp_path / "finest", small_model, window=0.55, hop=0.011)
+    assert finest.info().hop == 0.011
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(library, sounds, monkeypatch, capfd):

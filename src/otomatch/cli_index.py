@@ -61,7 +61,7 @@ def index(
         float | None,
         typer.Option(
             help="Seconds between the beginnings of neighbouring windows, for a new library. "
-            "Default: half a window."
+            "Default: half a window; at least a fiftieth."
         ),
     ] = None,
     keep_deleted: Annotated[
