@@ -93,9 +93,10 @@ def list_sounds(folder: str | Path, pattern: str = "*", leave_out: Path | None =
 
     Raises:
         LibraryError: there is no such folder.
-        InvalidInputError: the pattern is empty.
+        InvalidInputError: the pattern is empty, or the folder's name holds a NUL.
         DatasetError: the folder's table is malformed.
     """
+    check_name(folder)
     if not pattern.strip("./"):
         raise InvalidInputError(f"the pattern {pattern!r} matches nothing; give one like '*.wav'")
     root = Path(folder)
@@ -187,6 +188,16 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def check_name(path: str | Path) -> None:
+    """Refuse what cannot name a file.
+
+    Raises:
+        InvalidInputError: there is a NUL in it.
+    """
+    if "\0" in str(path):
+        raise InvalidInputError(f"{str(path)!r}: a name holds no NUL; check it")
 
 
 def readable(path: str | Path) -> str:

@@ -6,7 +6,7 @@ What is stored stays: an interrupted or killed run loses what is in hand, and th
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from otomatch.library import fulltext, planning
-from otomatch.library.files import SoundFile, list_sounds, readable
+from otomatch.library.files import SoundFile, check_name, list_sounds, readable
 from otomatch.library.planning import Plan
 from otomatch.library.progress import IndexProgress
 from otomatch.library.reading import Claims, Failed, Item, Reader, Same, Whole
@@ -56,15 +56,20 @@ class Indexer:
     ) -> None:
         self._store, self._model, self._references = store, model, references
 
-    def add(self, sounds: Iterable[SoundFile | str | Path], progress: bool = False) -> AddReport:
+    def add(
+        self,
+        sounds: Iterable[SoundFile | str | Path] | SoundFile | str | Path,
+        progress: bool = False,
+    ) -> AddReport:
         """See `SoundLibrary.add`."""
-        given = [s if isinstance(s, SoundFile) else SoundFile(Path(s).resolve()) for s in sounds]
-        wanted = [sound for sound in given if _is_text(sound.path)]
-        unfit = [s.path for s in given if not _is_text(s.path)]
+        if isinstance(sounds, SoundFile | str | Path):
+            sounds = [sounds]
+        given = list(map(_absolute, sounds))
+        wanted = [sound for sound in given if not _unfit(sound.path)]
+        skipped = [Skipped(readable(s.path), why) for s in given if (why := _unfit(s.path))]
         made = planning.plan(wanted, self._store.files(), walked=False)
         run = self._run(made, progress)
         run.tally.unchanged += made.unchanged
-        skipped = [Skipped(readable(p), "its name is not valid Unicode; rename it") for p in unfit]
         added = run.tally.added + run.tally.changed
         return AddReport(added, run.tally.unchanged, _sorted([*skipped, *run.skipped]))
 
@@ -80,6 +85,7 @@ class Indexer:
         known, own = self._store.files(), local(self._store.uri)
         listings = []
         for folder in folders:
+            check_name(folder)
             place = Path(folder).resolve()
             if not place.is_dir() and (count := planning.stored_below(place, known)):
                 raise planning.lost(place, count, self._store.uri)
@@ -142,8 +148,19 @@ def _as_before(path: str, old: Stored, now: Mapping[str, Stored]) -> bool:
     return path in now and now[path].stamp == old.stamp
 
 
-def _is_text(path: Path) -> bool:
-    return readable(path) == str(path)
+def _absolute(sound: SoundFile | str | Path) -> SoundFile:
+    """A file under the name that the library keeps, wherever it is opened."""
+    if not isinstance(sound, SoundFile):
+        return SoundFile(Path(os.path.realpath(sound) if "\0" not in str(sound) else sound))
+    root = None if sound.root is None else Path(os.path.abspath(sound.root))
+    return replace(sound, path=Path(os.path.abspath(sound.path)), root=root)
+
+
+def _unfit(path: Path) -> str | None:
+    """Why a name cannot be stored."""
+    if "\0" in str(path):
+        return "its name holds a NUL; check it"
+    return None if readable(path) == str(path) else "its name is not valid Unicode; rename it"
 
 
 class _Run:
