@@ -132,7 +132,7 @@ def test_a_container_without_av_names_the_extra_that_brings_it(tmp_path, monkeyp
 def test_a_damaged_container_is_an_audio_error(content, tmp_path):
     path = tmp_path / "broken.m4a"
     path.write_bytes(content)
-    with pytest.raises(AudioError, match=r"broken\.m4a"):
+    with pytest.raises(AudioError, match=r"broken\.m4a: cannot be decoded \(Invalid data found"):
         decode(path)
 
 
@@ -225,7 +225,8 @@ def test_a_file_with_a_header_and_no_samples_is_an_audio_error(tmp_path):
 def test_text_with_the_name_of_a_sound_is_an_audio_error(suffix, tmp_path):
     path = tmp_path / f"notes{suffix}"
     path.write_text("this is a shopping list\n" * 200)
-    with pytest.raises(AudioError, match=rf"notes{suffix}: cannot be decoded.*convert it"):
+    said = "is no sound that can be decoded" if suffix == ".mp3" else r"cannot be decoded \(.*\)"
+    with pytest.raises(AudioError, match=rf"notes{suffix}: {said}; convert it"):
         decode(path)
 
 

@@ -209,6 +209,13 @@ def _decoding(path: Path, *errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise AudioError(
-            f"{path}: cannot be decoded ({error}); convert it to WAV or FLAC, or remove it"
-        ) from error
+        advice = "convert it to WAV or FLAC, or remove it"
+        raise AudioError(f"{path}: {undecodable(error)}; {advice}") from error
+
+
+def undecodable(error: Exception) -> str:
+    """What a decoder's error says, in words that are true of a file that is there."""
+    said = str(getattr(error, "strerror", None) or error)  # FFmpeg's numbers mean nothing to anyone
+    if "File does not exist" in said:  # libsndfile, of an MP3 that is none
+        return "is no sound that can be decoded"
+    return f"cannot be decoded ({said})"
