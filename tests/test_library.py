@@ -123,6 +123,34 @@ def test_unreadable_files_are_skipped_and_named(library, tmp_path):
     assert [Path(entry.name).name for entry in report.skipped] == ["broken.wav", "gone.wav"]
 
 
+def test_relative_files_are_kept_under_their_absolute_names(library, sounds, monkeypatch):
+    monkeypatch.chdir(sounds.parent)
+    write_audio(sounds / "new.wav", tone(700, 0.3))
+    report = library.add(
+        [SoundFile(Path("sounds/new.wav"), "x", root=Path("sounds")), "sounds/0.wav"]
+    )
+    assert (report.added, report.unchanged, len(library.sounds())) == (1, 1, 6)
+    assert {sound.root for sound in library.sounds()} == {str(sounds)}
+    assert all(Path(sound.path).is_absolute() for sound in library.sounds())
+
+
+@pytest.mark.parametrize("kind", [str, Path, SoundFile])
+def test_a_single_file_is_one_file(library, sounds, kind):
+    path = write_audio(sounds / "new.wav", tone(700, 0.3))
+    report = library.add(kind(path))
+    assert (report.added, report.skipped) == (1, ())
+
+
+def test_a_nul_in_a_name_is_said_and_nothing_else_stops(library, sounds):
+    path = write_audio(sounds / "new.wav", tone(700, 0.3))
+    report = library.add(["a\0b.wav", SoundFile(Path("/c\0.wav")), path])
+    assert (report.added, len(report.skipped)) == (1, 2)
+    assert all("holds a NUL" in entry.reason for entry in report.skipped)
+    for refused in (library.remove, library.index, find_sounds):
+        with pytest.raises(InvalidInputError, match="no NUL"):
+            refused("a\0b")
+
+
 @pytest.mark.parametrize(
     "name", ["it's.wav", 'a "b".wav', "<i>x</i>.wav", "ドラム 🥁.wav", "a;--.wav"]
 )

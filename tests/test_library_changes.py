@@ -230,6 +230,45 @@ def test_an_unmounted_drive_deletes_nothing(library, sounds, state):
     assert len(paths(library)) == 3
 
 
+def test_an_unmounted_drive_below_the_folder_deletes_nothing(library, sounds, small_model, deaf):
+    for i in range(2):
+        write_audio(sounds / "drive" / "deep" / f"d{i}.wav", tone(400.0 + i, 0.3))
+    library.index(sounds)
+    (sounds / "drive").rename(sounds.parent / "elsewhere")
+    (sounds / "drive").mkdir()
+    (sounds / "never").mkdir()
+    deaf()
+    report = library.index(sounds)
+    assert (report.removed, report.unchanged, len(library.sounds())) == (0, 3, 5)
+    (entry,) = report.skipped
+    assert entry.name == str(sounds / "drive")
+    assert "the library has 2 from there" in entry.reason
+    assert f"otomatch remove {library.uri} {sounds / 'drive'}" in entry.reason
+    (sounds / "drive").rmdir()
+    (sounds.parent / "elsewhere").rename(sounds / "drive")
+    assert counts(library.index(sounds)) == (0, 0, 0, 0, 5)
+
+
+def test_sounds_that_moved_out_of_a_folder_and_left_it_empty_are_moves(library, sounds, deaf):
+    (sounds / "old").mkdir()
+    (sounds / "0.wav").rename(sounds / "old" / "0.wav")
+    library.index(sounds)
+    (sounds / "old" / "0.wav").rename(sounds / "0.wav")
+    deaf()
+    assert counts(library.index(sounds)) == (0, 0, 1, 0, 2)
+
+
+@pytest.mark.parametrize("left", ["nothing", "a note"])
+def test_folders_that_are_deleted_or_still_hold_something_lose_their_files(library, sounds, left):
+    write_audio(sounds / "sub" / "s.wav", tone(400.0, 0.3))
+    library.index(sounds)
+    shutil.rmtree(sounds / "sub")
+    if left == "a note":
+        (sounds / "sub").mkdir()
+        (sounds / "sub" / ".note").write_text("")
+    assert counts(library.index(sounds)) == (0, 0, 0, 1, 3)
+
+
 def test_a_folder_that_cannot_be_read_keeps_its_rows(library, sounds, monkeypatch):
     write_audio(sounds / "shut" / "in.wav", hiss(0.3))
     library.index(sounds)

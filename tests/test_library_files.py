@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 import struct
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sounds import hiss, tone, write_audio
+from test_windows import write_container
 
 from otomatch import audio
-from otomatch.errors import LibraryError
+from otomatch.errors import AudioError, LibraryError
 from otomatch.library import SoundLibrary
 from otomatch.library import reading as reading_module
 from otomatch.library.reports import write_skipped
@@ -247,6 +249,42 @@ def test_a_file_that_cannot_be_opened_keeps_its_rows(library, tmp_path, monkeypa
         ["Permission denied"],
     )
     assert len(library.sounds()) == 2
+
+
+def test_a_missing_decoder_keeps_the_rows(library, tmp_path, monkeypatch):
+    path = good(tmp_path / "sounds").with_name("voice.m4a")
+    write_container(path, tone(600, 0.4), 32000)
+    assert library.index(path.parent).added == 2
+    write_container(path, tone(900, 0.5), 32000)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "av", None)
+        report = library.index(path.parent)
+    assert (report.removed, len(library.sounds())) == (0, 2)
+    assert "pip install 'otomatch[codecs]'" in report.skipped[0].reason
+    assert library.index(path.parent).changed == 1
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), ValueError("odd"), AudioError("broken"), EOFError("what av raises")]
+)
+def test_only_errors_of_the_content_remove_rows_and_only_from_an_index(
+    library, tmp_path, monkeypatch, error
+):
+    path = good(tmp_path / "sounds")
+    write_audio(path.with_name("other.wav"), tone(600, 0.4))
+    library.index(path.parent)
+    write_audio(path, tone(500, 0.6))
+
+    def fail(*_):
+        raise error
+        yield
+
+    monkeypatch.setattr(audio, "stream", fail)
+    assert len(library.add([path]).skipped) == 1
+    assert len(library.sounds()) == 2
+    removed = isinstance(error, AudioError)
+    assert library.index(path.parent).removed == removed
+    assert len(library.sounds()) == 2 - removed
 
 
 def test_the_list_of_what_was_skipped_must_be_writable(tmp_path):

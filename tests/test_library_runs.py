@@ -288,6 +288,26 @@ def test_a_library_that_cannot_be_written_is_a_clear_error(
         SoundLibrary.open(library).index(sounds)
 
 
+def test_an_error_of_lancedb_is_known_as_such_and_one_of_the_model_stays_what_it_is(
+    library, sounds, monkeypatch
+):
+    opened = SoundLibrary.open(library)
+
+    def fail(*_):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexing, "new_rows", fail)
+        with pytest.raises(RuntimeError, match="CUDA error"):
+            opened.index(sounds)
+    opened.index(sounds)
+    shutil.rmtree(library / "sounds.lance" / "data")
+    rows = opened._store.table.schema.empty_table()
+    for write in (lambda: opened._store.delete(["x"]), lambda: opened._store.write(rows)):
+        with pytest.raises(LibraryError, match="cannot be written"), opened._store.writing():
+            write()
+
+
 def test_a_library_of_another_format_is_a_clear_error(library):
     store = stores.Store.open(library)
     about = {stores._METADATA: json.dumps({**store.about, "format": "otomatch-library/1"}).encode()}

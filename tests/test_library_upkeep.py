@@ -197,12 +197,17 @@ def test_windows_are_chosen_once_for_a_library(tmp_path, sounds, small_model, ti
         invoke(*command, "--window", 1)
     with pytest.raises(LibraryError, match=r"a hop of 0\.1 s, not 0\.2; leave --hop out"):
         invoke(*command, "--hop", 0.2)
-    for wrong in ({"window": 0}, {"window": 2}, {"hop": 0}, {"hop": 1.5}, {"window": float("nan")}):
+    for wrong in (0, 2, float("nan")):
         with pytest.raises(InvalidInputError, match="must be longer than 0 and at most"):
-            open_or_create(tmp_path / "other", small_model, **wrong)
+            open_or_create(tmp_path / "other", small_model, window=wrong)
+    for wrong in (-1, 0, 0.00001, 0.0199, 1.5, float("nan")):
+        with pytest.raises(InvalidInputError, match=r"at least a fiftieth of a window .*0\.02 s"):
+            open_or_create(tmp_path / "other", small_model, hop=wrong)
     with pytest.raises(InvalidInputError, match=r"windows of exactly 1 s, got 0\.5"):
         open_or_create(tmp_path / "other", tiny_clap, window=0.5)
     assert not (tmp_path / "other").exists()
+    finest = open_or_create(tmp_path / "finest", small_model, window=0.55, hop=0.011)
+    assert finest.info().hop == 0.011
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(library, sounds, monkeypatch, capfd):
@@ -220,6 +225,19 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(library, sounds, mon
     assert "x real time" in err
     library.index(sounds)
     assert capfd.readouterr().err == ""
+
+
+def test_overlapping_windows_count_each_second_of_sound_once(library, sounds, monkeypatch):
+    from otomatch.library import indexing, progress
+
+    heard = []
+    monkeypatch.setattr(indexing, "_BATCH", 3)
+    monkeypatch.setattr(progress.IndexProgress, "heard", lambda _, seconds: heard.append(seconds))
+    write_audio(sounds / "long.wav", hiss(4.2, seed=1))
+    write_audio(sounds / "short.wav", hiss(0.3, seed=2))
+    library.index(sounds)
+    assert len(heard) > 3
+    assert sum(heard) == pytest.approx(4.5, abs=1e-3)
 
 
 def test_progress_on_a_terminal_shows_rates_and_what_was_skipped():

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from sounds import write_audio
+from sounds import write_audio, write_csv
 
 from otomatch.audio import AUDIO_SUFFIXES
-from otomatch.errors import InvalidInputError, LibraryError
+from otomatch.errors import DatasetError, InvalidInputError, LibraryError
 from otomatch.library import SoundLibrary, find_sounds
 from otomatch.library.files import list_sounds
 
@@ -130,6 +130,37 @@ def deny(monkeypatch, folder: Path) -> None:
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
+
+
+HEADER = ["file_name", "caption", "label"]
+
+
+def test_tables_of_folders_below_are_read_and_the_nearest_one_counts(tmp_path):
+    for name in ("a.wav", "drive/b.wav", "drive/deep/c.wav", "esc/audio/d.wav", "esc/e.wav"):
+        write_audio(tmp_path / name)
+    write_csv(tmp_path / "captions.csv", [HEADER, ["a.wav", "top a", ""], ["b.wav", "top b", "B"]])
+    rows = [["b.wav", "near b", ""], ["c.wav", "middle c", ""]]
+    write_csv(tmp_path / "drive" / "captions.csv", [HEADER, *rows])
+    write_csv(tmp_path / "drive" / "deep" / "captions.csv", [HEADER, ["c.wav", "near c", "C"]])
+    write_csv(tmp_path / "esc" / "meta" / "esc50.csv", [["filename", "category"], ["d.wav", "dog"]])
+    found = {s.path.name: (s.caption, s.label) for s in find_sounds(tmp_path)}
+    assert found == {
+        "a.wav": ("top a", None),
+        "b.wav": ("near b", "B"),
+        "c.wav": ("near c", "C"),
+        "d.wav": (None, "dog"),
+        "e.wav": (None, None),
+    }
+    assert reasons(tmp_path) == {}
+
+
+def test_a_malformed_table_below_is_listed_and_stops_nothing(tmp_path):
+    write_audio(tmp_path / "a.wav"), write_audio(tmp_path / "sub" / "b.wav")
+    write_csv(tmp_path / "sub" / "captions.csv", [["nothing", "known"], ["1", "2"]])
+    assert names(tmp_path) == ["a.wav", "sub/b.wav"]
+    assert reasons(tmp_path)["sub"].startswith("its table cannot be used: captions.csv, line 1")
+    with pytest.raises(DatasetError, match=r"captions\.csv"):
+        find_sounds(tmp_path / "sub")
 
 
 def test_the_library_s_own_folder_is_never_looked_into(tmp_path, small_model):

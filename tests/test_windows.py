@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import hiss, write_audio
@@ -12,7 +13,8 @@ from tiny import tiny_model
 
 from otomatch import audio, decoders
 from otomatch.errors import AudioError
-from otomatch.windows import stretches
+from otomatch.model import AudioTextModel
+from otomatch.windows import cut, stretches
 
 
 @given(
@@ -26,17 +28,53 @@ def test_stretches_cover_a_waveform_however_it_comes_in_pieces(total, size, hop_
     wave = np.arange(total, dtype=np.float32)
     blocks = np.split(wave, sorted(min(cut, total) for cut in cuts))
     found = list(stretches((block for block in blocks if len(block)), size, hop))
-    for start, samples in found:
+    for start, samples in found[:-1]:
         np.testing.assert_array_equal(samples, wave[start : start + size])
     starts = [start for start, _ in found]
+    np.testing.assert_array_equal(found[-1][1], wave[starts[-1] :])
     assert starts[0] == 0
-    assert starts[-1] == max(0, total - size)
-    assert len(found[-1][1]) == min(total, size)
+    assert min(total, size) <= len(found[-1][1]) <= 1.02 * size
     steps = np.diff(starts)
     assert (steps[:-1] == hop).all()
     assert (steps > 0).all()
     assert (steps <= hop).all()
-    assert len(found) == 1 + max(0, -(-(total - size) // hop))
+    assert len(found) == 1 + max(0, -(-(total - size - size // 50) // hop))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "starts"),
+    [
+        (1.0, [0]),
+        (1.001, [0]),
+        (1.019, [0]),
+        (1.03, [0, 0.03]),
+        (1.51, [0, 0.5]),
+        (2.01, [0, 0.5, 1]),
+    ],
+)
+def test_a_remainder_of_two_percent_needs_no_window_of_its_own(model, tiny_clap, seconds, starts):
+    clap = AudioTextModel.from_pretrained(tiny_clap)  # its windows are of one length exactly
+    for made in (model, clap):
+        rate = made.audio_encoder.sample_rate
+        windows = list(made.sound_windows((hiss(seconds, rate=rate), rate), 1.0, 0.5))
+        assert [w.start for w in windows] == pytest.approx(starts, abs=1e-3)
+        assert windows[-1].end == pytest.approx(seconds, abs=1e-3)
+        assert {len(w.features) for w in windows} == {made.window_frames}
+        assert made.embed_features([w.features for w in windows]).isfinite().all()
+
+
+@given(total=st.integers(1, 400), size=st.integers(1, 120))
+def test_windows_of_features_leave_out_less_than_two_percent(total, size):
+    features = torch.arange(total)[:, None]
+    windows = cut(features, size, 1.0)
+    assert windows[0].start == 0
+    assert windows[-1].end == total - 1
+    assert {len(w.features) for w in windows} == {min(total, size)}
+    heard = torch.cat([w.features for w in windows]).unique()
+    assert torch.equal(heard, torch.arange(len(heard)))
+    assert total - len(heard) <= size // 50
+    step = max(1, size - 1)
+    assert len(windows) == 1 + max(0, -(-(total - size - size // 50) // step))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from otomatch.decoders import CONTAINER_SUFFIXES as CONTAINER_SUFFIXES
-from otomatch.decoders import open_stream
+from otomatch.decoders import open_stream, undecodable
 from otomatch.errors import AudioError, InvalidInputError
 
 Waveform = npt.NDArray[np.float32]
@@ -93,7 +93,7 @@ def duration(path: str | Path) -> tuple[float, int]:
     try:
         about = soundfile.info(path)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise AudioError(f"{path}: cannot be decoded ({error}); replace or remove it") from error
+        raise AudioError(f"{path}: {undecodable(error)}; replace or remove it") from error
     if about.frames == 0:
         raise AudioError(f"{path}: holds no audio samples; replace or remove it")
     return about.frames / about.samplerate, int(about.samplerate)

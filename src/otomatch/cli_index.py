@@ -61,7 +61,7 @@ def index(
         float | None,
         typer.Option(
             help="Seconds between the beginnings of neighbouring windows, for a new library. "
-            "Default: half a window."
+            "Default: half a window; at least a fiftieth."
         ),
     ] = None,
     keep_deleted: Annotated[
@@ -79,9 +79,10 @@ def index(
     """Bring a library up to date with folders of sounds, and make it if need be.
 
     Run it again whenever files come, change, move or go: only new and changed sounds are listened
-    to. Names of files and folders, tags inside the files, and a captions.csv in a folder become
-    searchable text. Ctrl-C stops after the sounds in hand; the same command goes on. A folder that
-    is missing or empty, as that of an unmounted drive, is an error: its sounds stay in the library.
+    to. Names of files and folders, tags inside the files, and a captions.csv in a folder or below
+    become searchable text. Ctrl-C stops after the sounds in hand; the same command goes on. A
+    folder that is missing or empty, as that of an unmounted drive, is an error: its sounds stay in
+    the library. So do those of an empty folder further down, which is listed as skipped.
 
     Examples:
     otomatch index ~/sounds --model runs/first/model --library my-library

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from otomatch.errors import AudioError
+from otomatch.errors import AudioError, MissingDecoderError
 
 Block = npt.NDArray[np.float32]
 
@@ -51,6 +51,7 @@ def open_stream(
         suffix: the ending that chooses the decoder; None for the file's own.
 
     Raises:
+        MissingDecoderError: the decoder that it needs is not installed.
         AudioError: the file is missing, empty or not decodable; from the blocks, where it is
             broken further on.
     """
@@ -142,9 +143,7 @@ def _open_container(path: Path, start: float | None, end: float | None) -> Itera
     try:
         import av
     except ImportError as error:
-        raise AudioError(
-            f"{path}: {path.suffix} files need an extra decoder; install it with: pip install av"
-        ) from error
+        raise no_decoder(path) from error
     with ExitStack() as stack:
         with _decoding(path, av.FFmpegError, EOFError, ValueError):
             container = stack.enter_context(av.open(str(path)))
@@ -196,12 +195,27 @@ def _joined(pieces: Iterable[Block]) -> Iterator[Block]:
         yield np.concatenate(held)
 
 
+def no_decoder(path: Path) -> MissingDecoderError:
+    """The error that PyAV, which reads a file, is not installed."""
+    return MissingDecoderError(
+        f"{path}: {path.suffix} files need an extra decoder; install it with: "
+        "pip install 'otomatch[codecs]'"
+    )
+
+
 @contextmanager
 def _decoding(path: Path, *errors: type[Exception]) -> Iterator[None]:
     """Say which file it is, and what to do, where a decoder fails."""
     try:
         yield
     except errors as error:
-        raise AudioError(
-            f"{path}: cannot be decoded ({error}); convert it to WAV or FLAC, or remove it"
-        ) from error
+        advice = "convert it to WAV or FLAC, or remove it"
+        raise AudioError(f"{path}: {undecodable(error)}; {advice}") from error
+
+
+def undecodable(error: Exception) -> str:
+    """What a decoder's error says, in words that are true of a file that is there."""
+    said = str(getattr(error, "strerror", None) or error)  # FFmpeg's numbers mean nothing to anyone
+    if "File does not exist" in said:  # libsndfile, of an MP3 that is none
+        return "is no sound that can be decoded"
+    return f"cannot be decoded ({said})"

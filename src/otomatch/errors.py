@@ -39,3 +39,7 @@ class LibraryError(OtomatchError):
 
 class MissingDependencyError(OtomatchError, ImportError):
     """An optional package is needed; the message names the install command."""
+
+
+class MissingDecoderError(AudioError, MissingDependencyError):
+    """A sound file needs a decoder that is not installed; nothing is wrong with the file."""

@@ -26,7 +26,7 @@ from otomatch.encoders import AudioEncoder, TextEncoder, audio_encoder, clap, te
 from otomatch.errors import InvalidInputError, ModelError
 from otomatch.ground import GROUND_METRICS, GroundMetric
 from otomatch.heads import head
-from otomatch.windows import Window, cut, stretches
+from otomatch.windows import REMAINDER, Window, cut, stretches
 
 AudioInput = str | os.PathLike[str] | tuple[npt.ArrayLike | Tensor, int]
 
@@ -177,7 +177,8 @@ class AudioTextModel(nn.Module):
     def windows(self, features: Tensor) -> list[Window]:
         """Cut a clip's features into the fewest windows that cover it, evenly spaced.
 
-        Features of no more than ``window_seconds`` are one window, and no window is padded.
+        Features of no more than ``window_seconds``, or little more, are one window; no window is
+        padded.
         """
         return cut(features, self.window_frames, self.audio_encoder.frame_rate)
 
@@ -186,8 +187,9 @@ class AudioTextModel(nn.Module):
     ) -> Iterator[Window]:
         """Windows of one sound, one by one, so that hours of it need no more memory than seconds.
 
-        They cover the sound, and the last ends with it. Other arguments and errors as for
-        `embed_audio`; a file is read as the windows are asked for.
+        They cover the sound, and the last ends with it, though less than a fiftieth of a window
+        beyond its length is not heard. Other arguments and errors as for `embed_audio`; a file is
+        read as the windows are asked for.
 
         Args:
             clip: the sound.
@@ -204,7 +206,7 @@ class AudioTextModel(nn.Module):
             else audio.stream(Path(clip), rate)
         )
         for start, samples in stretches(blocks, size, step):
-            features = self._features(torch.from_numpy(samples))
+            features = self._features(torch.from_numpy(samples[:size]))
             yield Window(start / rate, (start + len(samples)) / rate, features)
 
     def embed_text(self, captions: Sequence[str]) -> Tensor:
@@ -244,7 +246,11 @@ class AudioTextModel(nn.Module):
     def audio_fingerprint(self) -> str:
         """Identifies everything that `audio_states` depends on, as 64 hex digits."""
         seconds = self.settings["window_seconds"]
-        settings = {"audio": self.audio_encoder.describe(), "window_seconds": seconds}
+        settings = {
+            "audio": self.audio_encoder.describe(),
+            "window_seconds": seconds,
+            "remainder": REMAINDER,
+        }
         state = self._own_state()
         own = {key: state[key] for key in state if key.startswith("audio_encoder.")}
         return _digest(settings, self.audio_encoder.feature_key, own)

@@ -11,7 +11,7 @@ from otomatch.datasets import open_dataset
 from otomatch.datasets.folder import TABLE as CAPTIONS_TABLE
 from otomatch.datasets.recordings import TABLES as LABEL_TABLES
 from otomatch.datasets.recordings import recordings
-from otomatch.errors import InvalidInputError, LibraryError
+from otomatch.errors import DatasetError, InvalidInputError, LibraryError
 from otomatch.types import Skipped
 
 
@@ -46,6 +46,8 @@ class Listing:
         sounds: the sound files that match, sorted by path.
         skipped: what looks like sounds but is left out, and why.
         unlisted: folders that cannot be looked into.
+        empty: folders that hold nothing at all, as where a drive is not mounted.
+        tables: folders below that may have a table of their own.
         others: whether there are sound files that do not match.
     """
 
@@ -53,6 +55,8 @@ class Listing:
     sounds: list[SoundFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     unlisted: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+    tables: list[Path] = field(default_factory=list)
     others: bool = False
 
 
@@ -60,7 +64,8 @@ def find_sounds(folder: str | Path, pattern: str = "*") -> list[SoundFile]:
     """All sound files below a folder whose names match a glob pattern, sorted by path.
 
     Hidden files and folders are left out, and links that lead out of the folder. Captions and
-    labels are taken from the folder's captions.csv or table of labels, if it has one.
+    labels are taken from captions.csv or the table of labels of the folder and of those below it,
+    where they have one; of a file the nearest counts.
 
     Raises:
         LibraryError: there is no such folder, or no sound file in it.
@@ -91,9 +96,10 @@ def list_sounds(folder: str | Path, pattern: str = "*", leave_out: Path | None =
 
     Raises:
         LibraryError: there is no such folder.
-        InvalidInputError: the pattern is empty.
+        InvalidInputError: the pattern is empty, or the folder's name holds a NUL.
         DatasetError: the folder's table is malformed.
     """
+    check_name(folder)
     if not pattern.strip("./"):
         raise InvalidInputError(f"the pattern {pattern!r} matches nothing; give one like '*.wav'")
     root = Path(folder)
@@ -112,11 +118,26 @@ def list_sounds(folder: str | Path, pattern: str = "*", leave_out: Path | None =
         else:
             found.sounds.append(SoundFile(path, root=root))
     captions, labels = _described(root)
+    if found.sounds:
+        _describe_below(found, captions, labels)
     found.sounds = [
         SoundFile(path, labels.get(path), captions.get(path), root)
         for path in sorted(sound.path for sound in found.sounds)
     ]
     return found
+
+
+def _describe_below(found: Listing, captions: dict[Path, str], labels: dict[Path, str]) -> None:
+    """Add what the tables of folders below say: of a file the nearest one's word counts."""
+    for folder in sorted(found.tables, key=lambda folder: len(folder.parts)):
+        try:
+            nearer = _described(folder)
+        except (DatasetError, OSError) as error:  # one folder's table does not stop the others
+            reason = f"its table cannot be used: {str(error).replace(f'{folder}{os.sep}', '')}"
+            found.skipped.append(Skipped(readable(folder), reason))
+            continue
+        captions |= nearer[0]
+        labels |= nearer[1]
 
 
 def _walk(found: Listing, folder: Path, leave_out: Path | None) -> Iterator[Path]:
@@ -126,13 +147,19 @@ def _walk(found: Listing, folder: Path, leave_out: Path | None) -> Iterator[Path
         folder = waiting.pop()
         try:
             with os.scandir(folder) as entries:
-                listed = [entry for entry in entries if not entry.name.startswith(".")]
+                everything = list(entries)
         except OSError as error:
             found.unlisted.append(folder)
             reason = f"cannot be looked into ({error.strerror}); allow reading the folder"
             found.skipped.append(Skipped(readable(folder), reason))
             continue
-        for entry in listed:
+        if not everything:
+            found.empty.append(folder)
+        if folder != found.root and any(entry.name in _TABLE_NAMES for entry in everything):
+            found.tables.append(folder)
+        for entry in everything:
+            if entry.name.startswith("."):
+                continue
             path = Path(entry.path)
             if _is_folder(entry):
                 if entry.is_symlink():
@@ -147,6 +174,7 @@ def _walk(found: Listing, folder: Path, leave_out: Path | None) -> Iterator[Path
                 yield path
 
 
+_TABLE_NAMES = frozenset({CAPTIONS_TABLE, *(Path(table).parts[0] for table in LABEL_TABLES)})
 _NO_TEXT = "its name is not valid Unicode; rename it"
 
 
@@ -181,6 +209,16 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def check_name(path: str | Path) -> None:
+    """Refuse what cannot name a file.
+
+    Raises:
+        InvalidInputError: there is a NUL in it.
+    """
+    if "\0" in str(path):
+        raise InvalidInputError(f"{str(path)!r}: a name holds no NUL; check it")
 
 
 def readable(path: str | Path) -> str:

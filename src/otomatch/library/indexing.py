@@ -6,7 +6,7 @@ What is stored stays: an interrupted or killed run loses what is in hand, and th
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from otomatch.library import fulltext, planning
-from otomatch.library.files import SoundFile, list_sounds, readable
+from otomatch.library.files import SoundFile, check_name, list_sounds, readable
 from otomatch.library.planning import Plan
 from otomatch.library.progress import IndexProgress
 from otomatch.library.reading import Claims, Failed, Item, Reader, Same, Whole
@@ -56,15 +56,20 @@ class Indexer:
     ) -> None:
         self._store, self._model, self._references = store, model, references
 
-    def add(self, sounds: Iterable[SoundFile | str | Path], progress: bool = False) -> AddReport:
+    def add(
+        self,
+        sounds: Iterable[SoundFile | str | Path] | SoundFile | str | Path,
+        progress: bool = False,
+    ) -> AddReport:
         """See `SoundLibrary.add`."""
-        given = [s if isinstance(s, SoundFile) else SoundFile(Path(s).resolve()) for s in sounds]
-        wanted = [sound for sound in given if _is_text(sound.path)]
-        unfit = [s.path for s in given if not _is_text(s.path)]
+        if isinstance(sounds, SoundFile | str | Path):
+            sounds = [sounds]
+        given = list(map(_absolute, sounds))
+        wanted = [sound for sound in given if not _unfit(sound.path)]
+        skipped = [Skipped(readable(s.path), why) for s in given if (why := _unfit(s.path))]
         made = planning.plan(wanted, self._store.files(), walked=False)
         run = self._run(made, progress)
         run.tally.unchanged += made.unchanged
-        skipped = [Skipped(readable(p), "its name is not valid Unicode; rename it") for p in unfit]
         added = run.tally.added + run.tally.changed
         return AddReport(added, run.tally.unchanged, _sorted([*skipped, *run.skipped]))
 
@@ -80,6 +85,7 @@ class Indexer:
         known, own = self._store.files(), local(self._store.uri)
         listings = []
         for folder in folders:
+            check_name(folder)
             place = Path(folder).resolve()
             if not place.is_dir() and (count := planning.stored_below(place, known)):
                 raise planning.lost(place, count, self._store.uri)
@@ -88,8 +94,11 @@ class Indexer:
         listings.sort(key=lambda listing: len(str(listing.root)), reverse=True)  # outermost last
         made = planning.plan((s for each in listings for s in each.sounds), known, walked=True)
         made.gone = planning.gone(listings, known, pattern)
-        run = self._run(made, progress, stop, remove=not keep_deleted)
+        held = planning.emptied(listings, made.gone)
+        deleted = {} if keep_deleted else _without(made.gone, held.values())
+        run = self._run(made, progress, stop, deleted)
         t, left_out = run.tally, [entry for listing in listings for entry in listing.skipped]
+        left_out += planning.kept(held, run.moved, self._store.uri)
         return IndexReport(
             t.added,
             t.changed,
@@ -105,13 +114,14 @@ class Indexer:
         made: Plan,
         progress: bool,
         stop: Callable[[], bool] = lambda: False,
-        remove: bool = False,
+        deleted: dict[str, Stored] | None = None,
     ) -> "_Run":
         with IndexProgress(progress) as shown:
             run = _Run(self._store, self._model, self._references, made, shown, stop)
             run.update()
             if not stop():
-                run.remove(made.gone if remove else {})
+                if deleted is not None:
+                    run.remove(deleted)
                 _finish(self._store)
         return run
 
@@ -128,13 +138,29 @@ def _sorted(skipped: Iterable[Skipped]) -> tuple[Skipped, ...]:
     return tuple(sorted(dict.fromkeys(skipped), key=lambda entry: entry.name))
 
 
+def _without(gone: Mapping[str, Stored], held: Iterable[set[str]]) -> dict[str, Stored]:
+    left_out = set[str]().union(*held)
+    return {path: stored for path, stored in gone.items() if path not in left_out}
+
+
 def _as_before(path: str, old: Stored, now: Mapping[str, Stored]) -> bool:
     """Whether no other run has stored a file anew."""
     return path in now and now[path].stamp == old.stamp
 
 
-def _is_text(path: Path) -> bool:
-    return readable(path) == str(path)
+def _absolute(sound: SoundFile | str | Path) -> SoundFile:
+    """A file under the name that the library keeps, wherever it is opened."""
+    if not isinstance(sound, SoundFile):
+        return SoundFile(Path(os.path.realpath(sound) if "\0" not in str(sound) else sound))
+    root = None if sound.root is None else Path(os.path.abspath(sound.root))
+    return replace(sound, path=Path(os.path.abspath(sound.path)), root=root)
+
+
+def _unfit(path: Path) -> str | None:
+    """Why a name cannot be stored."""
+    if "\0" in str(path):
+        return "its name holds a NUL; check it"
+    return None if readable(path) == str(path) else "its name is not valid Unicode; rename it"
 
 
 class _Run:
@@ -178,12 +204,18 @@ class _Run:
             self._same = later
             self._read([sound for sound, _ in self._settle()], None)
 
+    @property
+    def moved(self) -> set[str]:
+        """Paths that files have moved from."""
+        return self._reuse.moved
+
     def remove(self, gone: dict[str, Stored]) -> None:
         """Remove files that are gone, and those whose content is no sound any more."""
-        moved = self._reuse.moved
         with self._store.writing():
             now = self._store.files()
-            doomed = [p for p, old in gone.items() if p not in moved and _as_before(p, old, now)]
+            doomed = [
+                p for p, old in gone.items() if p not in self.moved and _as_before(p, old, now)
+            ]
             doomed += [path for path in self._broken if path in now]
             self._store.delete(doomed)
         self.tally.removed += len(doomed)
@@ -245,12 +277,14 @@ class _Run:
             return
         model = self._load()
         vectors = model.whiten(model.embed_features([window.features for _, window in batch]))
+        seconds = 0.0
         for (sound, window), vector in zip(batch, vectors, strict=True):
             held = self._open.setdefault(sound.path, _Open())
+            seconds += window.end - (held.spans[-1][1] if held.spans else 0.0)  # they overlap
             held.spans.append((window.start, window.end))
             held.vectors.append(vector)
         self._batch = []  # only now: a file is whole once none of its windows waits here
-        self._progress.heard(sum(window.end - window.start for _, window in batch))
+        self._progress.heard(seconds)
 
     def _due(self) -> bool:
         waiting = sum(len(self._open[s.path].spans) for s, _ in self._whole if s.path in self._open)

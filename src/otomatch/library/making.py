@@ -16,6 +16,7 @@ from otomatch.model import AudioTextModel
 MODEL = "model"
 """Folder of the library's copy of its model."""
 _WINDOW = 5.0  # seconds; measured, see docs/library.md
+_OVERLAPPING = 50  # windows that may hold the same instant; more tell nothing new
 
 
 class ExistsAlreadyError(LibraryError):
@@ -105,8 +106,10 @@ def lengths(model: AudioTextModel, window: float | None, hop: float | None) -> t
             f"this model takes windows of exactly {longest:g} s, got {window:g}; leave --window out"
         )
     hop = window / 2 if hop is None else hop
-    if not (math.isfinite(hop) and 0 < hop <= window):
+    least = window / _OVERLAPPING
+    if not least * (1 - 1e-9) <= hop <= window:  # no for NaN
         raise InvalidInputError(
-            f"the hop must be longer than 0 and at most a window ({window:g} s), got {hop:g}"
+            f"the hop must be at least a fiftieth of a window ({least:g} s) and at most a window "
+            f"({window:g} s), got {hop:g}"
         )
     return window, hop

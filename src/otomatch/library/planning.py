@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from otomatch.errors import LibraryError
 from otomatch.library import files
 from otomatch.library.files import Listing, SoundFile
 from otomatch.library.store import Stored
+from otomatch.types import Skipped
 
 
 @dataclass(slots=True)
@@ -89,6 +90,34 @@ def gone(
     }
 
 
+def emptied(listings: Sequence[Listing], gone: Iterable[str]) -> dict[Path, set[str]]:
+    """What is gone from folders that hold nothing at all now: rather unmounted than deleted.
+
+    Args:
+        listings: what there is.
+        gone: what was stored and is there no longer.
+
+    Returns:
+        The paths, by the folder that is empty.
+    """
+    empty = {folder for listing in listings for folder in listing.empty}
+    found: dict[Path, set[str]] = {}
+    for path in gone:
+        for folder in empty.intersection(Path(path).parents):
+            found.setdefault(folder, set()).add(path)
+    return found
+
+
+def kept(found: Mapping[Path, Collection[str]], moved: Collection[str], uri: str) -> list[Skipped]:
+    """What to say of folders that hold nothing now, but for the files that were found elsewhere."""
+    left = {folder: len([p for p in paths if p not in moved]) for folder, paths in found.items()}
+    return [
+        Skipped(files.readable(folder), _lost(folder, count, uri))
+        for folder, count in left.items()
+        if count
+    ]
+
+
 def check_not_lost(listing: Listing, known: Mapping[str, Stored], pattern: str, uri: str) -> None:
     """Refuse to go on where a folder holds nothing: rather a drive is missing than all is deleted.
 
@@ -106,8 +135,12 @@ def check_not_lost(listing: Listing, known: Mapping[str, Stored], pattern: str, 
 
 def lost(folder: Path, count: int, uri: str) -> LibraryError:
     """The error that a folder is missing or empty of which the library has sounds."""
-    return LibraryError(
-        f"{folder}: holds no sounds now, but the library has {count} from there, which it keeps; "
+    return LibraryError(f"{folder}: {_lost(folder, count, uri)}")
+
+
+def _lost(folder: Path, count: int, uri: str) -> str:
+    return (
+        f"holds no sounds now, but the library has {count} from there, which it keeps; "
         f"if it lies on another drive, mount that first; if they are gone for good, run: "
         f"otomatch remove {shlex.quote(uri)} {shlex.quote(str(folder))}"
     )

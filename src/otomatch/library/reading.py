@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from otomatch.errors import AudioError
+from otomatch.errors import AudioError, MissingDecoderError
 from otomatch.library import files
 from otomatch.library.files import SoundFile
 from otomatch.library.tags import read_tags
@@ -137,10 +137,9 @@ class Reader:
             return Whole(stamp, digest, read_tags(path))
         except _ClosedError:
             raise
-        except OSError as error:
-            return Failed(_reason(error, path), broken=False)
         except Exception as error:
-            return Failed(_reason(error, path), broken=True)
+            broken = _of_content(error) and files.stamp(path) == stamp
+            return Failed(_reason(error, path), broken)
 
     def _put(self, sound: SoundFile, item: Item) -> None:
         while not self._closed.is_set():
@@ -152,6 +151,14 @@ class Reader:
 
 class _ClosedError(Exception):
     """Nobody wants what is read any more."""
+
+
+def _of_content(error: Exception) -> bool:
+    """Whether an error says that a file holds no sound: not that it, a decoder or memory lacks."""
+    elsewhere = isinstance(error, MissingDecoderError) or isinstance(
+        error.__cause__, OSError | MemoryError | LookupError
+    )
+    return isinstance(error, AudioError) and not elsewhere
 
 
 def _reason(error: Exception, path: Path) -> str:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from otomatch.errors import LibraryError
 from otomatch.library import store as stores
 from otomatch.library.exporting import export
-from otomatch.library.files import SoundFile
+from otomatch.library.files import SoundFile, check_name
 from otomatch.library.indexing import Indexer
 from otomatch.library.making import MODEL, ExistsAlreadyError, make
 from otomatch.library.planning import below
@@ -109,14 +109,19 @@ class SoundLibrary(Searchable):
         """A number that changes whenever something is added or removed, by whomever."""
         return self._store.version
 
-    def add(self, sounds: Iterable[SoundFile | str | Path], progress: bool = False) -> AddReport:
+    def add(
+        self,
+        sounds: Iterable[SoundFile | str | Path] | SoundFile | str | Path,
+        progress: bool = False,
+    ) -> AddReport:
         """Add files, embedding only those that are new or have changed.
 
         What is written stays written: an interrupted call loses at most the files in hand, and
-        the next one goes on. Files that cannot be read are skipped and listed.
+        the next one goes on. Files that cannot be read are skipped and listed; what the library has
+        of them stays.
 
         Args:
-            sounds: files, or `SoundFile` values with what is known of them.
+            sounds: files, or `SoundFile` values with what is known of them; or one of these.
             progress: show a progress bar.
         """
         return self._indexer.add(sounds, progress)
@@ -148,6 +153,7 @@ class SoundLibrary(Searchable):
             LibraryError: a folder is missing or holds no sounds (those of it that the library has
                 stay in it), or the library cannot be written.
             DatasetError: a folder's table of captions is malformed.
+            InvalidInputError: the pattern is empty, or there is a NUL in a folder's name.
         """
         if isinstance(folders, str | Path):
             folders = [folders]
@@ -158,7 +164,11 @@ class SoundLibrary(Searchable):
 
         Returns:
             How many files were removed.
+
+        Raises:
+            InvalidInputError: there is a NUL in the name.
         """
+        check_name(path)
         places = {os.path.abspath(path), os.path.realpath(path)}  # a link has its own name, too
         with self._store.writing():
             doomed = [p for p in self._store.files() if any(below(p, place) for place in places)]

@@ -235,6 +235,10 @@ def _among(column: str, values: Iterable[str]) -> Iterator[str]:
         yield f"{column} IN ({', '.join(map(quoted, distinct[start : start + _MANY]))})"
 
 
+# LanceDB has no class of its own for what goes wrong while it writes.
+_OF_LANCE = re.compile(r"\blance|^(arrow|external|io|object.store|runtime) error|os error \d", re.I)
+
+
 @contextmanager
 def reading(uri: str | Path) -> Iterator[None]:
     """Make what goes wrong where a library is read a `LibraryError`."""
@@ -260,7 +264,9 @@ def explaining(uri: str | Path) -> Iterator[None]:
     """Make what goes wrong while a library is written a `LibraryError`."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # the latter are LanceDB's own
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _OF_LANCE.search(str(error)):
+            raise  # of a model, say
         raise LibraryError(f"{uri}: cannot be written ({_cause(error)})") from error
 
 

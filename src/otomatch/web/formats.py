@@ -4,7 +4,7 @@ from pathlib import Path
 
 import soundfile
 
-from otomatch.decoders import CONTAINER_SUFFIXES
+from otomatch.decoders import CONTAINER_SUFFIXES, no_decoder, undecodable
 from otomatch.errors import AudioError
 
 _PLAYED = {
@@ -51,7 +51,7 @@ def media_type(path: Path, suffix: str) -> str | None:
         about = soundfile.info(path)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(
-            f"{path}: cannot be decoded ({error}); replace the file, and index it again"
+            f"{path}: {undecodable(error)}; replace the file, and index it again"
         ) from error
     low, high = _RATES
     if not low <= about.samplerate <= high or about.channels > _CHANNELS:
@@ -63,14 +63,12 @@ def _codec(path: Path) -> str:
     try:
         import av
     except ImportError as error:
-        raise AudioError(
-            f"{path}: needs an extra decoder; install it with: pip install 'otomatch[codecs]'"
-        ) from error
+        raise no_decoder(path) from error
     try:
         with av.open(str(path)) as container:
             codecs = [stream.codec_context.name for stream in container.streams.audio]
     except (av.FFmpegError, EOFError, ValueError) as error:
         raise AudioError(
-            f"{path}: cannot be decoded ({error}); replace the file, and index it again"
+            f"{path}: {undecodable(error)}; replace the file, and index it again"
         ) from error
     return codecs[0] if codecs else ""
