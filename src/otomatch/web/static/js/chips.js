@@ -27,7 +27,13 @@ export function showSoundChip(listen) {
     );
   }
   byId("chips").replaceChildren(...chips);
-  byId("q").placeholder = chips.length ? "and describe it" : "Describe a sound";
+  byId("q").placeholder = placeholder(file, like);
+}
+
+// Words are searched together with a sound that was sent, and in place of one of the library.
+function placeholder(file, like) {
+  if (file) return "and describe it";
+  return like ? "or describe another" : "Describe a sound";
 }
 
 export function showFilterChips(folderName) {

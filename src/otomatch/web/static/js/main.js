@@ -9,7 +9,7 @@ import { showHelp, wireKeys } from "./keyboard.js";
 import { MapPanel } from "./map/panel.js";
 import { Player } from "./player.js";
 import { PlayerBar } from "./player_bar.js";
-import { showFolders, showForm, wireForm } from "./query_form.js";
+import { forgetTyping, showFolders, showForm, wireForm } from "./query_form.js";
 import { Recorder } from "./recorder.js";
 import { Results } from "./results.js";
 import { SearchView } from "./search_view.js";
@@ -172,7 +172,8 @@ acceptFiles(searchBySound);
 new Recorder(searchBySound);
 wireForm();
 wireViews();
-store.subscribe(() => {
+store.subscribe((hasMoved) => {
+  if (hasMoved) forgetTyping();
   showForm();
   showView();
   view.update();

@@ -65,6 +65,13 @@ function offer(folder) {
   }
 }
 
+// Another entry of the history counts for more than what was being typed.
+export function forgetTyping() {
+  for (const timer of timers.values()) clearTimeout(timer);
+  timers.clear();
+  edited = null;
+}
+
 function flush(name) {
   if (!timers.has(name)) return;
   clearTimeout(timers.get(name));
@@ -82,9 +89,3 @@ function commit(name) {
     replace,
   });
 }
-
-addEventListener("popstate", () => {
-  for (const timer of timers.values()) clearTimeout(timer);
-  timers.clear();
-  edited = null;
-});

@@ -19,6 +19,7 @@ export const isAsked = () => Boolean(current.q || current.like || sound());
 export const isNarrowed = () => NARROWING.some((name) => current[name] !== "");
 export const canShowMore = () => current.k < MOST;
 
+// A listener is told whether the browser has gone to another entry of the history.
 export function subscribe(listener) {
   listeners.push(listener);
 }
@@ -32,7 +33,7 @@ export function change(patch, { replace = false, file = sound() } = {}) {
   if (address(next) === address(current) && entry.sound === history.state?.sound) return;
   current = next;
   history[replace ? "replaceState" : "pushState"](entry, "", address(next));
-  notify();
+  notify(false);
 }
 
 export const moreLike = (hit) =>
@@ -63,11 +64,11 @@ function address({ k, ...values }) {
   return given.length ? `/?${new URLSearchParams(given)}` : "/";
 }
 
-function notify() {
-  for (const listener of listeners) listener();
+function notify(hasMoved) {
+  for (const listener of listeners) listener(hasMoved);
 }
 
 addEventListener("popstate", () => {
   current = read();
-  notify();
+  notify(true);
 });
