@@ -207,6 +207,19 @@ def test_a_refused_sound_can_be_taken_away(visits, status, title):
     assert page.locator("#chips .chip").count() == 0
 
 
+@pytest.mark.parametrize("like", ["0" * 16, "none"])
+def test_a_sound_that_the_library_no_longer_has_can_be_taken_away(visits, like):
+    visits.may_fail = True
+    page = visits.open(f"/?like={like}&name=gone.wav&min=2")
+    page.get_by_text("This sound is not in the library any more").wait_for()
+    page.locator(".notice").get_by_role("button", name="Remove the sound").click()
+    page.locator("#intro").wait_for()
+    assert page.url.endswith("/?min=2")
+    assert page.locator("#chips .chip").count() == 0
+    assert page.get_by_role("alert").text_content() == ""
+    assert page.evaluate("() => document.activeElement.id") == "q"
+
+
 def test_a_picture_that_was_refused_is_asked_for_again(visits):
     visits.may_fail = True
     refused = []

@@ -56,11 +56,14 @@ export class SearchView {
   }
 
   #showAnswer({ hits, seconds, total }) {
-    notices.clearNotice();
+    const before = new Set(this.results.hits.map((hit) => hit.id));
+    const hadFocus = document.activeElement === byId("more");
     this.#finish(hits, "", `in ${milliseconds(seconds)}`);
     byId("count").textContent = summary(hits, total);
     if (!hits.length) notices.showNoHit(store.isNarrowed(), store.clearNarrowing);
     byId("more").hidden = hits.length < this.k || !store.canShowMore();
+    // The button is gone or further down now; what it brought begins here.
+    if (hadFocus) this.results.focus(hits.find((hit) => !before.has(hit.id)) ?? hits.at(-1));
     const { q, name } = store.state();
     document.title = `${[q, name, store.sound()?.name].filter(Boolean).join(" + ")} – otomatch`;
   }
@@ -70,8 +73,15 @@ export class SearchView {
     // What was found before stays in sight while the server is away, but not under another question.
     if (detail.wait === null) this.#finish([], "", "");
     this.results.showStopped();
-    const dropSound = store.sound() ? () => store.change({}, { file: null }) : null;
+    const isBySound = store.sound() || store.state().like;
+    const dropSound = isBySound ? () => this.#leave(store.withoutSound) : null;
     notices.showFailure(detail, { retry: () => this.update(true), dropSound });
+  }
+
+  // The button that was pressed goes with its notice.
+  #leave(act) {
+    act();
+    byId("q").focus();
   }
 
   #finish(hits, countText, tookText) {

@@ -44,6 +44,8 @@ export const moreLike = (hit) =>
 
 export const showMore = () => change({ k: Math.min(MOST, current.k + PAGE) }, { replace: true });
 
+export const withoutSound = () => change({ like: "", name: "", start: "" }, { file: null });
+
 export const clearNarrowing = () => change({ not: "", folder: "", min: "", max: "" });
 
 function remember(file) {
