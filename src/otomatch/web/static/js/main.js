@@ -64,7 +64,7 @@ function showMap() {
     .slice(0, TOPICS)
     .map(({ label }) => label);
   showHits();
-  if (!store.isAsked()) view.showNothingAsked();
+  if (!store.isAsked()) view.update(true);
 }
 
 function showPlaying() {
@@ -92,7 +92,7 @@ async function showLibrary() {
   byId("library").textContent = `${library} · ${plural(sounds, "sound")} · ${total(seconds)}`;
   view.libraryName = library;
   view.isEmptyLibrary = sounds === 0;
-  if (view.isEmptyLibrary) view.showNothingAsked();
+  if (view.isEmptyLibrary) view.update(true);
 }
 
 async function showFolderNames() {

@@ -35,6 +35,11 @@ export function showFailure({ error, wait }, { retry, dropSound }) {
   showNotice({ title, text, wait, actions, tone: error.status === 503 ? "plain" : "bad" });
 }
 
+// What was asked for cannot be; ``remedy`` is an action.
+export function showFault(text, remedy) {
+  showNotice({ title: "This search is not possible", text, actions: [remedy], tone: "bad" });
+}
+
 export function showNoHit(isNarrowed, clear) {
   showNotice({
     title: "No sound fits",

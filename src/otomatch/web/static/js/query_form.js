@@ -46,6 +46,10 @@ export function showForm() {
   }
 }
 
+export function showFaultyFields(names) {
+  for (const name of FIELDS) byId(name).ariaInvalid = names.includes(name) ? "true" : null;
+}
+
 export function showFolders(folders) {
   const select = byId("folder");
   const options = folders.map(({ path, name, sounds }) => {

@@ -3,7 +3,9 @@
 import { showFilterChips, showSoundChip } from "./chips.js";
 import { byId } from "./dom.js";
 import { count, milliseconds, plural } from "./format.js";
+import { findFault } from "./limits.js";
 import * as notices from "./notices.js";
+import { showFaultyFields } from "./query_form.js";
 import { Searcher } from "./searcher.js";
 import * as store from "./state.js";
 import { toast } from "./toast.js";
@@ -36,17 +38,27 @@ export class SearchView {
     if (!isNew && !again && query.k === this.k) return;
     [this.#asked, this.k] = [asked, query.k];
     if (isNew) scrollTo(0, 0);
-    if (store.soundWasLost()) toast("The sound of this search was not kept. Drop it again.");
-    if (store.isAsked() && !this.isEmptyLibrary) this.#searcher.run(query, store.sound());
-    else this.showNothingAsked();
+    if (isNew && store.soundWasLost()) toast("The sound of this search was not kept. Drop it again.");
+    const fault = findFault(query);
+    showFaultyFields(fault?.fields ?? []);
+    if (fault && !this.isEmptyLibrary) this.#showFault(fault);
+    else if (store.isAsked() && !this.isEmptyLibrary) this.#searcher.run(query, store.sound());
+    else this.#showNothingAsked();
   }
 
-  showNothingAsked() {
+  #showNothingAsked() {
     this.#searcher.stop();
     this.#finish([], "", "");
     document.title = "otomatch";
     if (this.isEmptyLibrary) notices.showEmptyLibrary(this.libraryName);
     else notices.showIntro(this.topics, (q) => store.change({ q }));
+  }
+
+  #showFault({ text, fields, remedy }) {
+    this.#searcher.stop();
+    this.#finish([], "", "");
+    const empty = Object.fromEntries(fields.map((name) => [name, ""]));
+    notices.showFault(text, [remedy, () => this.#leave(() => store.change(empty))]);
   }
 
   #showStart() {

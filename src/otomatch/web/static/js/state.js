@@ -15,7 +15,7 @@ export const state = () => current;
 export const sound = () => sounds[history.state?.sound] ?? null;
 // True where an entry of the history had a sound that a reload has lost.
 export const soundWasLost = () => history.state?.sound !== undefined && sound() === null;
-export const isAsked = () => Boolean(current.q || current.like || sound());
+export const isAsked = () => Boolean(current.q.trim() || current.like || sound());
 export const isNarrowed = () => NARROWING.some((name) => current[name] !== "");
 export const canShowMore = () => current.k < MOST;
 
