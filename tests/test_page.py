@@ -117,8 +117,9 @@ def test_show_more_asks_for_more_and_keeps_what_is_there(visits):
     page = visits.open("/?q=bell")
     settled(page)
     first = names(page)
-    page.get_by_role("button", name="Show more").click()
+    page.get_by_role("button", name="Show more").press("Enter")
     until(page, "document.querySelectorAll('.hit').length === 21")
+    until(page, "document.activeElement === document.querySelectorAll('.hit')[20]")
     assert names(page)[:20] == first
     assert page.get_by_role("button", name="Show more").is_hidden()
     assert asked(page) == {"q": "bell", "k": "40"}

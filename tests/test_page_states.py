@@ -207,6 +207,75 @@ def test_a_refused_sound_can_be_taken_away(visits, status, title):
     assert page.locator("#chips .chip").count() == 0
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said", "remedy"),
+    [
+        ("min=-3", "Shortest length must be 0 or more seconds.", "Clear the lengths"),
+        ("max=-1", "Longest length must be 0 or more seconds.", "Clear the lengths"),
+        ("min=5&max=2", "Shortest length must not be above the longest.", "Clear the lengths"),
+        ("not=" + "no " * 400, "What to leave out must have at most 1000", "Clear what to leave"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_the_pages_own_words(visits, wrong, said, remedy):
+    asked = []
+
+    def watch(page):
+        page.on("request", lambda request: asked.append(request.url))
+
+    page = visits.open(f"/?q=bell&{wrong}", before=watch)
+    page.get_by_text(said).wait_for()
+    assert not [url for url in asked if "/api/search" in url]
+    assert page.locator("#filters [aria-invalid=true]").count() == wrong.count("=")
+    page.get_by_role("button", name=remedy).click()
+    settled(page)
+    assert page.url.endswith("/?q=bell")
+    assert page.locator("[aria-invalid=true]").count() == 0
+    assert page.get_by_role("alert").text_content() == ""
+
+
+def test_a_description_that_is_too_long_or_blank_asks_nothing(visits):
+    page = visits.open(f"/?q={'abc' * 400}")
+    page.get_by_text("The description must have at most 1000 characters; it has 1200.").wait_for()
+    page.get_by_role("button", name="Clear the description").click()
+    page.locator("#intro").wait_for()
+    page.goto("/?q=%20")
+    page.locator("#intro").wait_for()
+
+
+def test_lengths_that_cross_are_two_chips_and_a_hint_while_they_are_typed(visits):
+    page = visits.open("/?q=bell")
+    settled(page)
+    page.locator("#min").fill("5")
+    page.locator("#max").fill("2")
+    page.get_by_text("Shortest length must not be above the longest.").wait_for()
+    chips = page.locator("#active .chip")
+    assert [text.strip() for text in chips.all_text_contents()] == ["at least 5 s", "at most 2 s"]
+    keep(page, "crossed-lengths")
+    page.locator("#max").fill("9")
+    settled(page)
+    assert chips.all_text_contents() == ["5–9 s long"]
+    assert page.get_by_role("alert").text_content() == ""
+
+
+@pytest.mark.parametrize(
+    ("like", "title"),
+    [
+        ("0" * 16, "This sound is not in the library any more"),
+        ("no such sound " * 10, "The address names no sound of a library."),
+    ],
+)
+def test_a_sound_that_the_library_no_longer_has_can_be_taken_away(visits, like, title):
+    visits.may_fail = True
+    page = visits.open(f"/?like={like}&name=gone.wav&min=2")
+    page.get_by_text(title).wait_for()
+    page.locator(".notice").get_by_role("button", name="Remove the sound").click()
+    page.locator("#intro").wait_for()
+    assert page.url.endswith("/?min=2")
+    assert page.locator("#chips .chip").count() == 0
+    assert page.get_by_role("alert").text_content() == ""
+    assert page.evaluate("() => document.activeElement.id") == "q"
+
+
 def test_a_picture_that_was_refused_is_asked_for_again(visits):
     visits.may_fail = True
     refused = []

@@ -2,6 +2,7 @@
 // filters above the results.
 
 import { byId, el, icon } from "./dom.js";
+import { isCrossed } from "./limits.js";
 import { change, sound, state } from "./state.js";
 
 // ``listen`` plays the file that is searched with.
@@ -27,7 +28,13 @@ export function showSoundChip(listen) {
     );
   }
   byId("chips").replaceChildren(...chips);
-  byId("q").placeholder = chips.length ? "and describe it" : "Describe a sound";
+  byId("q").placeholder = placeholder(file, like);
+}
+
+// Words are searched together with a sound that was sent, and in place of one of the library.
+function placeholder(file, like) {
+  if (file) return "and describe it";
+  return like ? "or describe another" : "Describe a sound";
 }
 
 export function showFilterChips(folderName) {
@@ -35,7 +42,7 @@ export function showFilterChips(folderName) {
   const active = [];
   if (not) active.push(filter(`without ${not}`, { not: "" }));
   if (folder) active.push(filter(`in ${folderName(folder)}`, { folder: "" }));
-  if (min || max) active.push(filter(lengths(min, max), { min: "", max: "" }));
+  active.push(...lengths(min, max));
   byId("active").replaceChildren(...active.map((node) => el("li", {}, node)));
 }
 
@@ -44,9 +51,15 @@ function filter(text, patch) {
   return chip(name, `Remove the filter: ${text}`, () => change(patch));
 }
 
+// One chip for both ends of a range.
 function lengths(min, max) {
-  if (min && max) return `${min}–${max} s long`;
-  return min ? `at least ${min} s` : `at most ${max} s`;
+  if (min && max && !isCrossed({ min, max })) {
+    return [filter(`${min}–${max} s long`, { min: "", max: "" })];
+  }
+  const ends = [];
+  if (min) ends.push(filter(`at least ${min} s`, { min: "" }));
+  if (max) ends.push(filter(`at most ${max} s`, { max: "" }));
+  return ends;
 }
 
 function chip(content, label, remove) {

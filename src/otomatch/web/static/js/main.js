@@ -9,7 +9,7 @@ import { showHelp, wireKeys } from "./keyboard.js";
 import { MapPanel } from "./map/panel.js";
 import { Player } from "./player.js";
 import { PlayerBar } from "./player_bar.js";
-import { showFolders, showForm, wireForm } from "./query_form.js";
+import { forgetTyping, showFolders, showForm, wireForm } from "./query_form.js";
 import { Recorder } from "./recorder.js";
 import { Results } from "./results.js";
 import { SearchView } from "./search_view.js";
@@ -64,7 +64,7 @@ function showMap() {
     .slice(0, TOPICS)
     .map(({ label }) => label);
   showHits();
-  if (!store.isAsked()) view.showNothingAsked();
+  if (!store.isAsked()) view.update(true);
 }
 
 function showPlaying() {
@@ -92,7 +92,7 @@ async function showLibrary() {
   byId("library").textContent = `${library} · ${plural(sounds, "sound")} · ${total(seconds)}`;
   view.libraryName = library;
   view.isEmptyLibrary = sounds === 0;
-  if (view.isEmptyLibrary) view.showNothingAsked();
+  if (view.isEmptyLibrary) view.update(true);
 }
 
 async function showFolderNames() {
@@ -172,7 +172,8 @@ acceptFiles(searchBySound);
 new Recorder(searchBySound);
 wireForm();
 wireViews();
-store.subscribe(() => {
+store.subscribe((hasMoved) => {
+  if (hasMoved) forgetTyping();
   showForm();
   showView();
   view.update();

@@ -28,11 +28,16 @@ export function showNotice({ title, text, tone = "plain", wait = null, actions =
 }
 
 export function showFailure({ error, wait }, { retry, dropSound }) {
-  const bySound = [400, 408, 413, 415, 422].includes(error.status) && dropSound;
+  const bySound = [400, 404, 408, 413, 415, 422].includes(error.status) && dropSound;
   const { title, text } = explain(error, Boolean(bySound));
   const actions = bySound ? [["Remove the sound", dropSound]] : [];
   if (!bySound && error.status !== 401) actions.push(["Try again", retry]);
   showNotice({ title, text, wait, actions, tone: error.status === 503 ? "plain" : "bad" });
+}
+
+// What was asked for cannot be; ``remedy`` is an action.
+export function showFault(text, remedy) {
+  showNotice({ title: "This search is not possible", text, actions: [remedy], tone: "bad" });
 }
 
 export function showNoHit(isNarrowed, clear) {
@@ -87,8 +92,8 @@ function explain(error, bySound) {
   }
   if (status === 503) return { title: "The server is busy", text: message };
   if (status === 413) return { title: "This sound is too large", text: message };
-  if (bySound) return { title: "This sound cannot be searched with", text: message };
   if (status === 404) return { title: "This sound is not in the library any more", text: message };
+  if (bySound) return { title: "This sound cannot be searched with", text: message };
   if (status < 500) return { title: "This search is not possible", text: message };
   return { title: "The server failed", text: message || "Its terminal says more." };
 }

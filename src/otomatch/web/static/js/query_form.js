@@ -46,6 +46,10 @@ export function showForm() {
   }
 }
 
+export function showFaultyFields(names) {
+  for (const name of FIELDS) byId(name).ariaInvalid = names.includes(name) ? "true" : null;
+}
+
 export function showFolders(folders) {
   const select = byId("folder");
   const options = folders.map(({ path, name, sounds }) => {
@@ -65,6 +69,13 @@ function offer(folder) {
   }
 }
 
+// Another entry of the history counts for more than what was being typed.
+export function forgetTyping() {
+  for (const timer of timers.values()) clearTimeout(timer);
+  timers.clear();
+  edited = null;
+}
+
 function flush(name) {
   if (!timers.has(name)) return;
   clearTimeout(timers.get(name));
@@ -82,9 +93,3 @@ function commit(name) {
     replace,
   });
 }
-
-addEventListener("popstate", () => {
-  for (const timer of timers.values()) clearTimeout(timer);
-  timers.clear();
-  edited = null;
-});

@@ -56,6 +56,10 @@ export class Results {
     return [...this.#rows.values()].find((row) => row.node === node) ?? null;
   }
 
+  focus(hit) {
+    this.#rows.get(hit?.id)?.node.focus();
+  }
+
   // Moves the focus; false where there is no row to go to.
   move(step) {
     const rows = [...this.#rows.values()];

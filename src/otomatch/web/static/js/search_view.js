@@ -3,7 +3,9 @@
 import { showFilterChips, showSoundChip } from "./chips.js";
 import { byId } from "./dom.js";
 import { count, milliseconds, plural } from "./format.js";
+import { findFault } from "./limits.js";
 import * as notices from "./notices.js";
+import { showFaultyFields } from "./query_form.js";
 import { Searcher } from "./searcher.js";
 import * as store from "./state.js";
 import { toast } from "./toast.js";
@@ -36,17 +38,27 @@ export class SearchView {
     if (!isNew && !again && query.k === this.k) return;
     [this.#asked, this.k] = [asked, query.k];
     if (isNew) scrollTo(0, 0);
-    if (store.soundWasLost()) toast("The sound of this search was not kept. Drop it again.");
-    if (store.isAsked() && !this.isEmptyLibrary) this.#searcher.run(query, store.sound());
-    else this.showNothingAsked();
+    if (isNew && store.soundWasLost()) toast("The sound of this search was not kept. Drop it again.");
+    const fault = findFault(query);
+    showFaultyFields(fault?.fields ?? []);
+    if (fault && !this.isEmptyLibrary) this.#showFault(fault);
+    else if (store.isAsked() && !this.isEmptyLibrary) this.#searcher.run(query, store.sound());
+    else this.#showNothingAsked();
   }
 
-  showNothingAsked() {
+  #showNothingAsked() {
     this.#searcher.stop();
     this.#finish([], "", "");
     document.title = "otomatch";
     if (this.isEmptyLibrary) notices.showEmptyLibrary(this.libraryName);
     else notices.showIntro(this.topics, (q) => store.change({ q }));
+  }
+
+  #showFault({ text, fields, remedy }) {
+    this.#searcher.stop();
+    this.#finish([], "", "");
+    const empty = Object.fromEntries(fields.map((name) => [name, ""]));
+    notices.showFault(text, [remedy, () => this.#leave(() => store.change(empty))]);
   }
 
   #showStart() {
@@ -56,11 +68,14 @@ export class SearchView {
   }
 
   #showAnswer({ hits, seconds, total }) {
-    notices.clearNotice();
+    const before = new Set(this.results.hits.map((hit) => hit.id));
+    const hadFocus = document.activeElement === byId("more");
     this.#finish(hits, "", `in ${milliseconds(seconds)}`);
     byId("count").textContent = summary(hits, total);
     if (!hits.length) notices.showNoHit(store.isNarrowed(), store.clearNarrowing);
     byId("more").hidden = hits.length < this.k || !store.canShowMore();
+    // The button is gone or further down now; what it brought begins here.
+    if (hadFocus) this.results.focus(hits.find((hit) => !before.has(hit.id)) ?? hits.at(-1));
     const { q, name } = store.state();
     document.title = `${[q, name, store.sound()?.name].filter(Boolean).join(" + ")} – otomatch`;
   }
@@ -70,8 +85,15 @@ export class SearchView {
     // What was found before stays in sight while the server is away, but not under another question.
     if (detail.wait === null) this.#finish([], "", "");
     this.results.showStopped();
-    const dropSound = store.sound() ? () => store.change({}, { file: null }) : null;
+    const isBySound = store.sound() || store.state().like;
+    const dropSound = isBySound ? () => this.#leave(store.withoutSound) : null;
     notices.showFailure(detail, { retry: () => this.update(true), dropSound });
+  }
+
+  // The button that was pressed goes with its notice.
+  #leave(act) {
+    act();
+    byId("q").focus();
   }
 
   #finish(hits, countText, tookText) {

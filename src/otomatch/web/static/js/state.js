@@ -15,10 +15,11 @@ export const state = () => current;
 export const sound = () => sounds[history.state?.sound] ?? null;
 // True where an entry of the history had a sound that a reload has lost.
 export const soundWasLost = () => history.state?.sound !== undefined && sound() === null;
-export const isAsked = () => Boolean(current.q || current.like || sound());
+export const isAsked = () => Boolean(current.q.trim() || current.like || sound());
 export const isNarrowed = () => NARROWING.some((name) => current[name] !== "");
 export const canShowMore = () => current.k < MOST;
 
+// A listener is told whether the browser has gone to another entry of the history.
 export function subscribe(listener) {
   listeners.push(listener);
 }
@@ -32,7 +33,7 @@ export function change(patch, { replace = false, file = sound() } = {}) {
   if (address(next) === address(current) && entry.sound === history.state?.sound) return;
   current = next;
   history[replace ? "replaceState" : "pushState"](entry, "", address(next));
-  notify();
+  notify(false);
 }
 
 export const moreLike = (hit) =>
@@ -42,6 +43,8 @@ export const moreLike = (hit) =>
   );
 
 export const showMore = () => change({ k: Math.min(MOST, current.k + PAGE) }, { replace: true });
+
+export const withoutSound = () => change({ like: "", name: "", start: "" }, { file: null });
 
 export const clearNarrowing = () => change({ not: "", folder: "", min: "", max: "" });
 
@@ -63,11 +66,11 @@ function address({ k, ...values }) {
   return given.length ? `/?${new URLSearchParams(given)}` : "/";
 }
 
-function notify() {
-  for (const listener of listeners) listener();
+function notify(hasMoved) {
+  for (const listener of listeners) listener(hasMoved);
 }
 
 addEventListener("popstate", () => {
   current = read();
-  notify();
+  notify(true);
 });
