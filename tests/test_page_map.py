@@ -10,10 +10,15 @@ SPREAD = [(0.1, 0.1), (0.5, 0.12), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.9, 0.9
 MARGIN = 28  # pixels that the map keeps free; the points' extent fills the rest
 
 
+def giving(body):
+    """Answers a question with a body, once or several times."""
+    text = json.dumps(body)
+    return lambda route: route.fulfill(body=text, content_type="application/json")
+
+
 def put(state, points=(), clusters=()):
-    """Answers the question for the map, once or several times."""
-    body = json.dumps({"state": state, "points": list(points), "clusters": list(clusters)})
-    return lambda route: route.fulfill(body=body, content_type="application/json")
+    """Answers the question for the map."""
+    return giving({"state": state, "points": list(points), "clusters": list(clusters)})
 
 
 def spread_out(page):
@@ -58,6 +63,52 @@ def test_the_map_of_the_library_is_drawn(visits):
         return count; }"""
     )
     assert inked > 20 * len(points)
+
+
+def test_a_start_offers_what_the_largest_groups_are_called_where_that_is_a_word(visits):
+    labels = ["12", "of", "group 3", "rain", "ox, 7", "雨", "dog, bark", "bells"]
+    labels += [f"more {i}" for i in range(5)]
+    clusters = [{"id": i, "label": text, "size": 50 - i} for i, text in enumerate(labels)]
+    points = [{"id": "0" * 16, "name": "a", "x": 0.5, "y": 0.5, "cluster": 0}]
+    answer = put("ready", points, clusters[::-1])
+    page = visits.open(before=lambda page: page.route("**/api/map", answer))
+    page.locator("#intro button").first.wait_for()
+    offered = page.locator("#intro button").all_text_contents()
+    assert offered == ["rain", "雨", "dog, bark", "bells", "more 0", "more 1"]
+
+
+def test_a_library_that_has_changed_is_shown_anew(visits):
+    page = visits.open(before=lambda page: (page.clock.install(), spread_out(page)))
+    ready(page)
+    page.locator("#canvas").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    health = page.request.get("/api/health").json()
+    page.unroute("**/api/map")
+    folders = page.request.get("/api/folders").json()
+    folders["folders"].append({"path": "/new", "name": "new", "sounds": 2})
+    page.route("**/api/folders", giving(folders))
+    page.route("**/api/health", giving({**health, "sounds": 1234}))
+    points = [{"id": "0" * 16, "name": "new", "x": 0.5, "y": 0.5, "cluster": 0}]
+    page.route("**/api/map", put("ready", points, [{"id": 0, "label": "fresh", "size": 1}]))
+    page.clock.run_for(61_000)
+    until(page, "document.querySelector('#map-summary').textContent === '1 sound in 1 group'")
+    until(page, "document.querySelector('#library').textContent.includes('1,234 sounds')")
+    until(page, "document.querySelector('#folder').textContent.includes('new (2)')")
+    assert page.locator("#intro button").all_text_contents() == ["fresh"]
+    page.keyboard.press("Enter")  # the point under the keys is gone: nothing to play
+    assert page.locator("#player").is_hidden()
+
+
+def test_a_page_that_becomes_visible_asks_whether_the_library_has_changed(visits):
+    page = visits.open()
+    ready(page)
+    maps = []
+    page.on("request", lambda request: maps.append(request.url))
+    with page.expect_response("**/api/health"):
+        page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_timeout(100)
+    assert [url.rsplit("/", 1)[1] for url in maps] == ["health"]  # it has not
 
 
 def test_a_click_on_a_point_plays_its_sound(visits):

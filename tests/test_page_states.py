@@ -90,6 +90,10 @@ def test_an_empty_library_says_how_to_fill_it(visits):
     assert command == "otomatch index FOLDER --library 'new one'"
     assert page.locator("#intro").is_hidden()
     keep(page, "empty-library")
+    page.unroute("**/api/health")
+    page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    page.locator("#intro").wait_for()  # filled meanwhile
+    assert page.get_by_role("alert").text_content() == ""
 
 
 def test_a_busy_server_is_asked_again_after_the_seconds_it_names(visits):

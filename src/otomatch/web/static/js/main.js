@@ -6,6 +6,7 @@ import { byId, setIcon } from "./dom.js";
 import { acceptFiles } from "./drop.js";
 import { plural, total } from "./format.js";
 import { showHelp, wireKeys } from "./keyboard.js";
+import { watchLibrary } from "./library_watch.js";
 import { MapPanel } from "./map/panel.js";
 import { Player } from "./player.js";
 import { PlayerBar } from "./player_bar.js";
@@ -19,7 +20,7 @@ import { toast } from "./toast.js";
 import { trackOfFile, trackOfHit, trackOfPoint } from "./tracks.js";
 import { showView, toggleMap, wireViews } from "./views.js";
 
-const TOPICS = 8;
+const TOPICS = 6;
 const STEP = 1; // seconds that an arrow moves the sound
 
 const player = new Player(byId("audio"));
@@ -61,10 +62,16 @@ function showHits() {
 function showMap() {
   view.topics = [...map.clusters]
     .sort((a, b) => b.size - a.size)
-    .slice(0, TOPICS)
-    .map(({ label }) => label);
+    .map(({ label }) => label)
+    .filter(isTopic)
+    .slice(0, TOPICS);
   showHits();
   if (!store.isAsked()) view.update(true);
+}
+
+// Not a number, nor a group without words; letters without case are those of scripts with short words.
+function isTopic(label) {
+  return /\p{L}{3}|\p{Lo}/u.test(label) && !/^group \d+$/.test(label);
 }
 
 function showPlaying() {
@@ -87,16 +94,22 @@ function showTheme() {
   byId("theme").setAttribute("aria-pressed", String(dark));
 }
 
-async function showLibrary() {
-  const { library, sounds, seconds } = await api.health();
+function showLibrary({ library, sounds, seconds }) {
   byId("library").textContent = `${library} · ${plural(sounds, "sound")} · ${total(seconds)}`;
   view.libraryName = library;
+  const wasEmpty = view.isEmptyLibrary;
   view.isEmptyLibrary = sounds === 0;
-  if (view.isEmptyLibrary) view.update(true);
+  if (view.isEmptyLibrary || wasEmpty) view.update(true);
+}
+
+function loadLibrary() {
+  map.load();
+  showFolderNames().catch(() => {}); // without them the search has no choice of folders
 }
 
 async function showFolderNames() {
   const { folders } = await api.folders();
+  folderNames.clear();
   for (const { path, name } of folders) folderNames.set(path, name);
   showFolders(folders);
   view.update();
@@ -183,7 +196,6 @@ showTheme();
 showForm();
 showView();
 view.update(true);
-map.load();
-showLibrary().catch(() => {}); // a search or the map says that the server is gone
-showFolderNames().catch(() => {}); // without them the search has no choice of folders
+loadLibrary();
+watchLibrary(showLibrary, loadLibrary);
 if (!store.isAsked()) byId("q").focus();

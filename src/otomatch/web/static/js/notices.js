@@ -53,7 +53,7 @@ export function showNoHit(isNarrowed, clear) {
 export function showEmptyLibrary(name) {
   showNotice({
     title: "This library is empty",
-    text: ["Fill it from a terminal, then reload this page:", el("code", {}, command(name))],
+    text: ["Fill it from a terminal; this page notices:", el("code", {}, command(name))],
   });
 }
 

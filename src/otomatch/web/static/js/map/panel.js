@@ -14,6 +14,7 @@ export class MapPanel {
   points = [];
   clusters = [];
   #index = new Map();
+  #timer = null;
 
   // ``actions``: toggle(point), like(point); ``changed()`` is called when there is a new map
   constructor(actions, changed) {
@@ -39,16 +40,22 @@ export class MapPanel {
   }
 
   async load(tries = 0) {
+    clearTimeout(this.#timer); // one question at a time
     try {
       this.#receive(await api.map(), tries);
     } catch (error) {
       if (error.status === 503) {
         this.#say("The server is busy; the map follows.");
-        setTimeout(() => this.load(tries), 1000 * (error.retryAfter ?? 3));
+        this.#askAgain(tries, error.retryAfter ?? 3);
       } else {
         this.#say(error.message || "The server does not answer, so there is no map.", true);
       }
     }
+  }
+
+  #askAgain(tries, seconds) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.load(tries), 1000 * seconds);
   }
 
   highlight(ids) {
@@ -79,16 +86,19 @@ export class MapPanel {
     if (!points.length) this.#say("Drawing the map …", false, true);
     else if (isFirst) this.#show(points, clusters);
     if (points.length) byId("map-summary").textContent = "A new map is being drawn …";
-    const wait = POLLS[Math.min(tries, POLLS.length - 1)];
-    setTimeout(() => this.load(tries + 1), 1000 * wait);
+    this.#askAgain(tries + 1, POLLS[Math.min(tries, POLLS.length - 1)]);
   }
 
   #show(points, clusters) {
+    const current = this.points[this.drawing.cursor]?.id;
     this.points = points;
     this.clusters = clusters;
     this.labels = new Map(clusters.map(({ id, label }) => [id, label]));
     this.#index = new Map(points.map(({ id }, i) => [id, i]));
     this.drawing.show(points, clusters);
+    this.drawing.cursor = this.#index.get(current) ?? -1;
+    this.drawing.hovered = -1;
+    this.#tip(-1);
     byId("map-state").hidden = true;
     this.canvas.hidden = false;
     byId("map-summary").textContent =
