@@ -235,8 +235,10 @@ def _among(column: str, values: Iterable[str]) -> Iterator[str]:
         yield f"{column} IN ({', '.join(map(quoted, distinct[start : start + _MANY]))})"
 
 
-# LanceDB has no class of its own for what goes wrong while it writes.
-_OF_LANCE = re.compile(r"\blance|^(arrow|external|io|object.store|runtime) error|os error \d", re.I)
+_OF_LANCE = re.compile(
+    r"\blance|^(arrow|external|io|object.store|runtime) error|os error \d|^Table .* was not found",
+    re.IGNORECASE,
+)
 
 
 @contextmanager
@@ -255,8 +257,7 @@ def reading(uri: str | Path) -> Iterator[None]:
 
 def _is_lances(error: Exception) -> bool:
     """Whether LanceDB raised it, which has no class of its own for its errors."""
-    text = str(error).lower()
-    return isinstance(error, OSError) or "lance" in text or "was not found" in text
+    return isinstance(error, OSError) or _OF_LANCE.search(str(error)) is not None
 
 
 @contextmanager
@@ -265,7 +266,7 @@ def explaining(uri: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _OF_LANCE.search(str(error)):
+        if not _is_lances(error):
             raise  # of a model, say
         raise LibraryError(f"{uri}: cannot be written ({_cause(error)})") from error
 
@@ -277,9 +278,8 @@ def _cause(error: BaseException) -> str:
     if any(f"{kind} {number}" in text for kind in ("os error", "Errno") for number in (13, 30)):
         return "it is read-only; allow writing to its folder, or copy it elsewhere"
     # LanceDB ends with the place in its own source.
-    return (
-        re.sub(r",? /\S+\.rs:\d+:\d+.*", "", text.partition("\n")[0])[:300] or type(error).__name__
-    )
+    said = re.sub(r",? /\S+\.rs:\d+:\d+.*", "", text.partition("\n")[0])
+    return said[:300] or type(error).__name__
 
 
 def lock(folder: Path) -> FileLock:
