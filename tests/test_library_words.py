@@ -213,7 +213,7 @@ def test_a_library_that_cannot_be_written_is_searched_by_sound_alone(tmp_path, m
     library = Drawn(tmp_path / "library", [("/s/1.wav", "/s", "dog"), ("/s/2.wav", "/s", "cat")])
 
     def refuse(*arguments, **options):
-        raise RuntimeError("read-only file system")
+        raise RuntimeError("lance error: IO: Read-only file system (os error 30)")
 
     monkeypatch.setattr(library.store.table, "create_index", refuse)
     query = draw(1)[0]
