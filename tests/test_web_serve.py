@@ -130,6 +130,13 @@ def test_without_its_packages_the_error_names_the_extra(library, monkeypatch):
     assert "pip install 'otomatch[web]'" in str(error)
 
 
+def test_on_windows_the_error_says_where_it_runs(library, monkeypatch):
+    monkeypatch.setattr(extra, "find_spec", lambda name: None if name == "resource" else name)
+    error = refused(library)
+    assert isinstance(error, MissingDependencyError)
+    assert "on Windows, run it in WSL" in str(error)
+
+
 def test_otomatch_alone_loads_nothing_of_the_server():
     code = (
         "import sys, otomatch, otomatch.cli, otomatch.library\n"

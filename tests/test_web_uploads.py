@@ -250,6 +250,19 @@ def test_a_decoder_that_fails_harms_neither_the_server_nor_the_next_sound(
         assert send(client, sound()).status_code == 200
 
 
+def test_a_decoder_that_is_not_installed_is_said_to_be(library, tmp_path):
+    recorded = write_tone(tmp_path / "a.webm", "libopus").read_bytes()
+    with served(library) as client:
+        decoder = services(client).decoder
+        decoder.worker = WorkerProcess("worker_fakes:without_av")
+        answer = send(client, recorded, "a.webm")
+        assert answer.status_code == 422
+        assert "a.webm: can be decoded" in answer.json()["detail"]
+        assert "pip install 'otomatch[codecs]'" in answer.json()["detail"]
+        assert send(client, sound()).status_code == 200
+        decoder.worker.close()
+
+
 def test_a_process_is_kept_from_call_to_call():
     worker = WorkerProcess("worker_fakes:echo")
     try:
@@ -264,6 +277,18 @@ def test_a_process_is_kept_from_call_to_call():
         worker.close()
     with pytest.raises(WorkerCrashError, match="stopping"):
         worker.call(4, 10)
+
+
+@pytest.mark.parametrize("head", [b"\xff{", b"[]", b"7", b"{}", b'{"error": 1}', b"[" * 100_000])
+def test_an_answer_that_makes_no_sense_ends_the_process(head):
+    worker = WorkerProcess("worker_fakes:babble")
+    try:
+        with pytest.raises(WorkerCrashError, match="makes no sense"):
+            worker.call(head, 10)
+        assert worker.pid is None
+        assert worker.call(b'{"result": 1}', 10) == (1, b"the answer to what was asked before")
+    finally:
+        worker.close()
 
 
 def test_errors_of_otomatch_come_through_with_their_class():

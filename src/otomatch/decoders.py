@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from otomatch.errors import AudioError
+from otomatch.errors import AudioError, MissingDecoderError
 
 Block = npt.NDArray[np.float32]
 
@@ -142,7 +142,7 @@ def _open_container(path: Path, start: float | None, end: float | None) -> Itera
     try:
         import av
     except ImportError as error:
-        raise AudioError(
+        raise MissingDecoderError(
             f"{path}: {path.suffix} files need an extra decoder; install it with: pip install av"
         ) from error
     with ExitStack() as stack:

@@ -17,6 +17,10 @@ class AudioError(OtomatchError):
     """A sound file cannot be read or holds no audio."""
 
 
+class MissingDecoderError(AudioError):
+    """A sound file needs an extra package to be read; the message names it."""
+
+
 class DatasetError(OtomatchError):
     """A data set folder is missing, malformed or has no usable rows."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import soundfile
 
 from otomatch.decoders import CONTAINER_SUFFIXES
-from otomatch.errors import AudioError
+from otomatch.errors import AudioError, MissingDecoderError
 
 _PLAYED = {
     ("WAV", "PCM_U8"): "audio/wav",
@@ -63,7 +63,7 @@ def _codec(path: Path) -> str:
     try:
         import av
     except ImportError as error:
-        raise AudioError(
+        raise MissingDecoderError(
             f"{path}: needs an extra decoder; install it with: pip install 'otomatch[codecs]'"
         ) from error
     try:
