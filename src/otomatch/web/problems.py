@@ -1,6 +1,7 @@
 """Errors of the API: ``{"detail": "what was found, and what to do"}`` with a fitting status."""
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
-from otomatch.errors import AudioError, InvalidInputError, OtomatchError
+from otomatch.errors import AudioError, InvalidInputError, LibraryError, OtomatchError
 
 LOGGER = logging.getLogger("otomatch.web")
 
@@ -48,7 +49,8 @@ _WHY = {
     416: "The range lies outside the sound.",
     422: "The file is no sound that can be decoded.",
     500: "The server failed; its log says why.",
-    503: "Too much to do at the moment; try again after the seconds in Retry-After.",
+    503: "Too much to do at the moment, or the library or the disk fails: try again after the "
+    "seconds in Retry-After.",
 }
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
@@ -95,6 +97,9 @@ def _allowed(app: FastAPI, path: str) -> dict[str, str] | None:
     return None
 
 
+_LANCE = "lance error: "  # what LanceDB begins its RuntimeErrors with
+
+
 def as_problem(error: Exception) -> Problem:
     """The problem that an exception stands for; what nobody foresaw is logged."""
     if isinstance(error, Problem):
@@ -109,11 +114,24 @@ def as_problem(error: Exception) -> Problem:
         return Problem(400, str(error))
     if isinstance(error, AudioError):
         return Problem(422, str(error))
+    if isinstance(error, LibraryError) or _LANCE in str(error):
+        LOGGER.error("%s", error)
+        return Problem(
+            503,
+            "the library cannot be read: it was deleted, moved or damaged while it was served; put "
+            "it back where it was, or index the sounds again and start otomatch serve anew",
+            {"Retry-After": "10"},
+        )
     if isinstance(error, OtomatchError):
         LOGGER.error("%s", error)
         return Problem(500, str(error))
     LOGGER.error("request failed", exc_info=error)
     return Problem(500, "the server failed; its log says why")
+
+
+CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+"""Characters, as in a regular expression, that no text has: not tabs and ends of lines."""
+_CONTROLS = re.compile(f"[{CONTROLS}]")
 
 
 def sentences(errors: Sequence[Any]) -> str:
@@ -129,6 +147,8 @@ _PLAIN = {
 
 def _sentence(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"] if part not in ("query", "path"))
+    if error["type"] == "string_pattern_mismatch" and _CONTROLS.search(error["input"]):
+        return f"{where} has control characters, such as NUL; leave them out"
     if error["type"] in _PLAIN:
         return f"{where} {_PLAIN[error['type']]}"
     message = error["msg"]
