@@ -152,7 +152,17 @@ def test_what_does_not_exist_is_404_in_the_one_form(client):
         answer = client.get(address)
         assert answer.status_code == 404, address
         assert list(answer.json()) == ["detail"]
-    assert client.delete("/api/search").status_code == 405
+        assert "/api/openapi.json describes" in answer.json()["detail"]
+    refused = client.delete("/api/search")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
+    assert "the header Allow names" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("address", ["/", "/api/health", "/api/search?q=rain", "/api/folders"])
+def test_head_is_answered_wherever_get_is(client, address):
+    answer, whole = client.head(address), client.get(address)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == whole.headers["content-type"]
 
 
 def test_results_follow_a_library_that_grows_and_shrinks(tmp_path, model):

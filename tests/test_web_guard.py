@@ -174,6 +174,14 @@ def test_a_wrong_token_in_the_address_is_refused(locked):
     answer = locked.get("/?token=wrong-token", follow_redirects=False)
     assert answer.status_code == 401
     assert "set-cookie" not in answer.headers
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.text.startswith("otomatch: the token is wrong; open the address")
+
+
+def test_what_the_page_is_opened_with_besides_the_token_is_kept(locked):
+    address = f"/?q=rain%20%26+wind&token={TOKEN}&not=caf%C3%A9&not="
+    answer = locked.get(address, follow_redirects=False)
+    assert answer.headers["location"] == "/?q=rain+%26+wind&not=caf%C3%A9"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "8.8.8.8"])  # noqa: S104

@@ -178,6 +178,11 @@ def test_a_form_that_is_wrong_is_refused(client, options, status):
     assert isinstance(answer.json()["detail"], str)
 
 
+def test_a_form_with_two_files_is_told_to_have_one(client):
+    answer = client.post("/api/search", files=[("sound", ("x", b"x")), ("sound", ("y", b"y"))])
+    assert answer.json()["detail"] == "the form has more than one file; send one sound at a time"
+
+
 def call(app, messages: list[dict]) -> list[dict]:
     """What the application answers to a form of which only the beginning arrives."""
     head = b'--b\r\nContent-Disposition: form-data; name="sound"; filename="x"\r\n\r\n'

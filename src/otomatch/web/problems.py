@@ -93,10 +93,18 @@ def _allowed(app: FastAPI, path: str) -> dict[str, str] | None:
     """All methods of an address; the framework names those of its first route only."""
     for template, operations in app.openapi()["paths"].items():
         if compile_path(template)[0].match(path):
-            return {"Allow": ", ".join(sorted(map(str.upper, operations)))}
+            head = ["HEAD"] if "get" in operations else []
+            return {"Allow": ", ".join(sorted([*map(str.upper, operations), *head]))}
     return None
 
 
+_FRAMEWORK = {
+    "Not Found": "there is nothing at this address; the page is at /, and /api/openapi.json "
+    "describes the API",
+    "Method Not Allowed": "this address does not take the request's method; the header Allow names "
+    "those that it takes, and /api/openapi.json describes them",
+    "Too many files": "the form has more than one file; send one sound at a time",
+}
 _LANCE = "lance error: "  # what LanceDB begins its RuntimeErrors with
 
 
@@ -105,7 +113,8 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
-        return Problem(error.status_code, str(error.detail), dict(error.headers or {}))
+        detail = _FRAMEWORK.get(str(error.detail).partition(".")[0], str(error.detail))
+        return Problem(error.status_code, detail, dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
         return Problem(400, sentences(error.errors()))
     if isinstance(error, ClientDisconnect):
