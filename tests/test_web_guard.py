@@ -67,6 +67,18 @@ def test_the_name_it_is_bound_to_is_known():
     assert not Access("sounds.example", TOKEN).knows("other.example")
 
 
+def test_a_proxy_before_it_is_known_by_its_name(library):
+    with served(library, Access("127.0.0.1", names=("Sounds.example",))) as client:
+        for host, origin, status in (
+            ("sounds.example", "https://sounds.example", 200),
+            ("sounds.example:8443", "https://sounds.example:8443", 200),
+            ("sounds.example", "https://evil.example", 403),
+            ("evil.example", "https://evil.example", 403),
+        ):
+            headers = {"Host": host, "Origin": origin}
+            assert client.get("/api/health", headers=headers).status_code == status
+
+
 def test_bound_to_all_addresses_it_answers_to_addresses_but_not_to_foreign_names(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "Studio")
     access = Access("0.0.0.0", TOKEN)  # noqa: S104

@@ -45,10 +45,12 @@ class Access:
     Attributes:
         host: name or address that it is bound to.
         token: what every request to the API must carry; None where nothing is needed.
+        names: further names under which it is known, as that of a proxy before it.
     """
 
     host: str = "127.0.0.1"
     token: str | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.token is None:
@@ -78,7 +80,7 @@ class Access:
 
     def knows(self, host: str) -> bool:
         """Whether a name or address (without port) stands for this server."""
-        if host in (*_LOOPBACK, self.host.lower()):
+        if host in (*_LOOPBACK, self.host.lower(), *map(str.lower, self.names)):
             return True
         if not _is_wildcard(self.host):
             return False
