@@ -152,7 +152,17 @@ def test_what_does_not_exist_is_404_in_the_one_form(client):
         answer = client.get(address)
         assert answer.status_code == 404, address
         assert list(answer.json()) == ["detail"]
-    assert client.delete("/api/search").status_code == 405
+        assert "/api/openapi.json describes" in answer.json()["detail"]
+    refused = client.delete("/api/search")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
+    assert "the header Allow names" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("address", ["/", "/api/health", "/api/search?q=rain", "/api/folders"])
+def test_head_is_answered_wherever_get_is(client, address):
+    answer, whole = client.head(address), client.get(address)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == whole.headers["content-type"]
 
 
 def test_results_follow_a_library_that_grows_and_shrinks(tmp_path, model):
@@ -212,15 +222,26 @@ def test_odd_file_names_come_through_whole(tmp_path, model):
 
 
 @settings(
-    max_examples=60, deadline=None, derandomize=True,
+    max_examples=200, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(
-    text=st.text(max_size=40), k=st.integers(-3, 300),
+    text=st.text(max_size=40), without=st.none() | st.text(max_size=9),
+    folder=st.none() | st.text(max_size=9) | st.sampled_from(["sounds", "deep", "..", "/", "a/.."]),
+    k=st.integers(-3, 300),
     low=st.none() | st.floats(-1, 10), high=st.none() | st.floats(-1, 10),
 )  # fmt: skip
-def test_any_query_is_answered_or_refused_but_never_fails(client, text, k, low, high):
-    given_ = {"q": text, "k": k, "min_duration": low, "max_duration": high}
+def test_any_query_is_answered_or_refused_but_never_fails(
+    client, text, without, folder, k, low, high
+):
+    given_ = {
+        "q": text,
+        "not": without,
+        "folder": folder,
+        "k": k,
+        "min_duration": low,
+        "max_duration": high,
+    }
     answer = client.get("/api/search", params={n: v for n, v in given_.items() if v is not None})
     assert answer.status_code in (200, 400)
     if answer.status_code == 200:
@@ -250,11 +271,56 @@ def test_a_failure_is_500_in_the_one_form_and_tells_no_secrets(library, monkeypa
 
 def test_a_library_that_is_no_more_is_said_to_be(tmp_path, model):
     library = make_library(tmp_path, model, write_sounds(tmp_path / "sounds"))
+    id_ = ids(library)["high.wav"]
     with served(library) as client:
+        assert client.get("/api/health").status_code == 200
         shutil.rmtree(tmp_path / "library")
-        answer = client.get("/api/search", params={"q": "rain"})
-        assert answer.status_code == 500
-        assert answer.json()["detail"]
+        for address in (
+            "/api/search?q=rain", f"/api/sounds/{id_}/similar", f"/api/sounds/{id_}/audio",
+            "/api/map", "/api/folders", "/api/health",
+        ):  # fmt: skip
+            answer = client.get(address)
+            assert answer.status_code == 503, address
+            assert "deleted, moved or damaged while it was served" in answer.json()["detail"]
+            assert "start otomatch serve anew" in answer.json()["detail"]
+
+
+def test_a_library_that_is_damaged_is_said_to_be(tmp_path, model):
+    library = make_library(tmp_path, model, write_sounds(tmp_path / "sounds"))
+    for path in (tmp_path / "library" / "sounds.lance").rglob("*.lance"):
+        path.write_bytes(b"x")
+    with served(library) as client:
+        answer = client.get("/api/search?q=rain")
+        assert answer.status_code == 503
+        assert "damaged" in answer.json()["detail"]
+
+
+def test_a_sound_that_was_removed_a_moment_ago_is_404(tmp_path, model, monkeypatch):
+    library = make_library(tmp_path, model, write_sounds(tmp_path / "sounds"))
+    id_ = ids(library)["high.wav"]
+    with served(library) as client:
+        assert client.get("/api/health").status_code == 200
+        monkeypatch.setattr(services(client).catalogues, "_next", float("inf"))  # not read again
+        library.remove(tmp_path / "sounds" / "high.wav")
+        answer = client.get(f"/api/sounds/{id_}/similar")
+        assert answer.status_code == 404
+        assert "search again" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("sign", ["\0", "\x01", "\x1b", "\x7f", "\x9f"])
+@pytest.mark.parametrize("field", ["q", "not", "folder"])
+def test_control_characters_are_refused_alike_wherever_they_stand(client, library, field, sign):
+    sound = {"sound": ("x.wav", Path(library.sounds()[0].path).read_bytes())}
+    place = f"/api/sounds/{ids(library)['high.wav']}/similar"
+    for text in (sign, f"a{sign}b"):
+        asked = {"q": "rain", field: text}
+        answers = [client.get("/api/search", params=asked)]
+        answers.append(client.post("/api/search", data=asked, files=sound))
+        if field != "q":
+            answers.append(client.get(place, params={field: text}))
+        for answer in answers:
+            assert answer.status_code == 400
+            assert f"{field} has control characters" in answer.json()["detail"]
 
 
 def test_the_page_is_served_with_what_it_loads(library, tmp_path):

@@ -276,6 +276,23 @@ def test_a_conversion_that_would_be_too_large_is_refused_and_leaves_nothing(mode
         assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), soundfile.LibsndfileError(2), AssertionError()],
+)
+def test_a_conversion_that_finds_the_disk_full_is_503(model, tmp_path, monkeypatch, error):
+    def refuse(*_):
+        raise error
+
+    write_audio(tmp_path / "sounds" / "a.aiff", hiss(0.5))
+    library = make_library(tmp_path, model, tmp_path / "sounds")
+    monkeypatch.setattr(soundfile.SoundFile, "write", refuse)
+    with served(library) as client:
+        answer = client.get(address(library, "a.aiff"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert "is there room left on the disk" in answer.json()["detail"]
+
+
 @pytest.fixture
 def played(tmp_path, model):
     """A library of one sound, its file, a client."""

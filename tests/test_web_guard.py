@@ -67,6 +67,18 @@ def test_the_name_it_is_bound_to_is_known():
     assert not Access("sounds.example", TOKEN).knows("other.example")
 
 
+def test_a_proxy_before_it_is_known_by_its_name(library):
+    with served(library, Access("127.0.0.1", names=("Sounds.example",))) as client:
+        for host, origin, status in (
+            ("sounds.example", "https://sounds.example", 200),
+            ("sounds.example:8443", "https://sounds.example:8443", 200),
+            ("sounds.example", "https://evil.example", 403),
+            ("evil.example", "https://evil.example", 403),
+        ):
+            headers = {"Host": host, "Origin": origin}
+            assert client.get("/api/health", headers=headers).status_code == status
+
+
 def test_bound_to_all_addresses_it_answers_to_addresses_but_not_to_foreign_names(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "Studio")
     access = Access("0.0.0.0", TOKEN)  # noqa: S104
@@ -174,6 +186,14 @@ def test_a_wrong_token_in_the_address_is_refused(locked):
     answer = locked.get("/?token=wrong-token", follow_redirects=False)
     assert answer.status_code == 401
     assert "set-cookie" not in answer.headers
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.text.startswith("otomatch: the token is wrong; open the address")
+
+
+def test_what_the_page_is_opened_with_besides_the_token_is_kept(locked):
+    address = f"/?q=rain%20%26+wind&token={TOKEN}&not=caf%C3%A9&not="
+    answer = locked.get(address, follow_redirects=False)
+    assert answer.headers["location"] == "/?q=rain+%26+wind&not=caf%C3%A9"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "8.8.8.8"])  # noqa: S104

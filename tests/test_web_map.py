@@ -130,6 +130,23 @@ def test_the_map_is_computed_aside_kept_and_made_anew_when_the_library_changes(p
     SoundLibrary.open(place / "library").search("rain")  # the file does no harm there
 
 
+def test_sounds_whose_folder_was_moved_are_on_the_map_by_their_new_ids(tmp_path, model):
+    before, after = tmp_path / "a", tmp_path / "b"
+    stays = write_audio(write_sounds(before) / "! first.wav", tone(5000, 0.5))
+    library = SoundLibrary.create(tmp_path / "library", model)
+    library.index([before])
+    with served(library) as client:
+        services(client).map._pause = 0.0
+        assert {p["id"] for p in wait_for_map(client)["points"]} == set(ids(library).values())
+        before.rename(after)
+        before.mkdir()
+        (after / stays.name).rename(stays)
+        assert library.index([before, after]).moved == 5  # same vectors, words and order
+        assert {p["id"] for p in wait_for_map(client)["points"]} == set(ids(library).values())
+    with served(SoundLibrary.open(tmp_path / "library")) as client:
+        assert {p["id"] for p in wait_for_map(client)["points"]} == set(ids(library).values())
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "null", '{"digest": 1}', '{"digest": "x", "map": 3}', "\0\xff"]
 )

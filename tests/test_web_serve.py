@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from web import make_library, write_model, write_sounds
 
 from otomatch.cli import app
 from otomatch.errors import ConfigError, LibraryError, MissingDependencyError
-from otomatch.web import extra
+from otomatch.web import extra, services
 from otomatch.web.serving import PORT, listening
 
 
@@ -83,6 +84,28 @@ def test_a_server_that_is_killed_leaves_no_process(library, tmp_path):
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
 
 
+def test_what_a_killed_server_left_is_deleted_by_the_next_and_nothing_else(
+    library, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with started(library, "--port", 0, folder=tmp_path) as (process, _):
+        (left,) = tmp_path.glob("otomatch-serve-*")
+        (tmp_path / "otomatch-serve-other").mkdir()  # without a lock: of somebody else
+        services.delete_abandoned()
+        assert left.exists()
+        os.utime(left / "lock", (0, 0))
+        services.delete_abandoned()
+        assert left.exists()  # it runs
+        process.kill()
+        process.wait()
+        os.utime(left / "lock")
+        services.delete_abandoned()
+        assert left.exists()  # it might just have been started
+        os.utime(left / "lock", (0, 0))
+        services.delete_abandoned()
+        assert [p.name for p in tmp_path.glob("otomatch-serve-*")] == ["otomatch-serve-other"]
+
+
 def test_with_a_token_the_address_that_is_printed_opens_everything(library, tmp_path):
     options = ("--host", "localhost", "--port", 0, "--token", "a&b=c/%?#long")
     with (
@@ -128,6 +151,13 @@ def test_without_its_packages_the_error_names_the_extra(library, monkeypatch):
     assert isinstance(error, MissingDependencyError)
     assert "needs uvicorn;" in str(error)
     assert "pip install 'otomatch[web]'" in str(error)
+
+
+def test_on_windows_the_error_says_where_it_runs(library, monkeypatch):
+    monkeypatch.setattr(extra, "find_spec", lambda name: None if name == "resource" else name)
+    error = refused(library)
+    assert isinstance(error, MissingDependencyError)
+    assert "on Windows, run it in WSL" in str(error)
 
 
 def test_otomatch_alone_loads_nothing_of_the_server():

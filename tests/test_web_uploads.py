@@ -178,6 +178,11 @@ def test_a_form_that_is_wrong_is_refused(client, options, status):
     assert isinstance(answer.json()["detail"], str)
 
 
+def test_a_form_with_two_files_is_told_to_have_one(client):
+    answer = client.post("/api/search", files=[("sound", ("x", b"x")), ("sound", ("y", b"y"))])
+    assert answer.json()["detail"] == "the form has more than one file; send one sound at a time"
+
+
 def call(app, messages: list[dict]) -> list[dict]:
     """What the application answers to a form of which only the beginning arrives."""
     head = b'--b\r\nContent-Disposition: form-data; name="sound"; filename="x"\r\n\r\n'
@@ -250,6 +255,19 @@ def test_a_decoder_that_fails_harms_neither_the_server_nor_the_next_sound(
         assert send(client, sound()).status_code == 200
 
 
+def test_a_decoder_that_is_not_installed_is_said_to_be(library, tmp_path):
+    recorded = write_tone(tmp_path / "a.webm", "libopus").read_bytes()
+    with served(library) as client:
+        decoder = services(client).decoder
+        decoder.worker = WorkerProcess("worker_fakes:without_av")
+        answer = send(client, recorded, "a.webm")
+        assert answer.status_code == 422
+        assert "a.webm: can be decoded" in answer.json()["detail"]
+        assert "pip install 'otomatch[codecs]'" in answer.json()["detail"]
+        assert send(client, sound()).status_code == 200
+        decoder.worker.close()
+
+
 def test_a_process_is_kept_from_call_to_call():
     worker = WorkerProcess("worker_fakes:echo")
     try:
@@ -264,6 +282,18 @@ def test_a_process_is_kept_from_call_to_call():
         worker.close()
     with pytest.raises(WorkerCrashError, match="stopping"):
         worker.call(4, 10)
+
+
+@pytest.mark.parametrize("head", [b"\xff{", b"[]", b"7", b"{}", b'{"error": 1}', b"[" * 100_000])
+def test_an_answer_that_makes_no_sense_ends_the_process(head):
+    worker = WorkerProcess("worker_fakes:babble")
+    try:
+        with pytest.raises(WorkerCrashError, match="makes no sense"):
+            worker.call(head, 10)
+        assert worker.pid is None
+        assert worker.call(b'{"result": 1}', 10) == (1, b"the answer to what was asked before")
+    finally:
+        worker.close()
 
 
 def test_errors_of_otomatch_come_through_with_their_class():

@@ -32,6 +32,13 @@ def serve(
             help="Secret that every request must carry; the address that is printed does.",
         ),
     ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Further name that requests may be addressed to, as that of a proxy before it, "
+            "without its port; may be given several times."
+        ),
+    ] = None,
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = False,
@@ -50,7 +57,7 @@ def serve(
     from otomatch.library import SoundLibrary
     from otomatch.web.guard import Access
 
-    access = Access(host, token)
+    access = Access(host, token, tuple(name or ()))
     run(SoundLibrary.open(library, device=device()), access, port, open_browser)
 
 

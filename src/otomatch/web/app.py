@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
+from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
@@ -67,8 +68,9 @@ def create_app(
     app.state.services = services
     app.locked = access.token is not None
     handle_problems(app)
-    app.include_router(search_routes.router)
-    app.include_router(sound_routes.router)
+    for router in (search_routes.router, sound_routes.router):
+        app.include_router(router)
+        _add_heads(app, router)
     _add_page(app, static)
     return Guard(app, access, limits.streams)
 
@@ -110,6 +112,19 @@ class _Static(StaticFiles):
             return "", None
 
 
+def _add_heads(app: FastAPI, router: APIRouter) -> None:
+    """Answer HEAD wherever GET is answered; the document does not say so of each."""
+    for route in router.routes:
+        if isinstance(route, APIRoute) and route.methods == {"GET"}:
+            app.add_api_route(
+                route.path,
+                route.endpoint,
+                methods=["HEAD"],
+                response_class=route.response_class,
+                include_in_schema=False,
+            )
+
+
 def _add_page(app: FastAPI, static: Path) -> None:
     async def page() -> Response:
         index = static / "index.html"
@@ -117,6 +132,7 @@ def _add_page(app: FastAPI, static: Path) -> None:
             raise Problem(404, "the page is not installed; install otomatch again, or use the API")
         return FileResponse(index, headers={"Cache-Control": "no-cache"})
 
-    app.add_api_route("/", page, include_in_schema=False, response_class=FileResponse)
+    both = ["GET", "HEAD"]
+    app.add_api_route("/", page, methods=both, include_in_schema=False, response_class=FileResponse)
     if static.is_dir():
         app.mount("/static", _Static(directory=static))

@@ -8,7 +8,7 @@ import numpy as np
 from otomatch import audio
 from otomatch.audio import Waveform
 from otomatch.decoders import open_stream
-from otomatch.errors import AudioError, OtomatchError
+from otomatch.errors import AudioError, MissingDecoderError, OtomatchError
 
 TARGET = f"{__name__}:decode_upload"
 
@@ -44,18 +44,20 @@ def decode_upload(job: UploadJob) -> tuple[dict[str, Any], bytes]:
 
     Raises:
         AudioError: no decoder can read it, or it holds no sound.
+        MissingDecoderError: one that is not installed might.
         SoundTooLongError: it lasts longer than is allowed.
     """
-    reasons = []
+    reasons: list[AudioError] = []
     for suffix in _DECODERS:
         try:
             waveform, rate = _decode(Path(job["path"]), suffix, job["seconds"])
         except AudioError as error:
-            reasons.append(str(error))
+            reasons.append(error)
             continue
         wanted = audio.resample(waveform, rate, job["rate"])
         return {"seconds": len(waveform) / rate}, wanted.tobytes()
-    raise AudioError(" / ".join(reasons))
+    missing = [error for error in reasons if isinstance(error, MissingDecoderError)]
+    raise missing[0] if missing else AudioError(" / ".join(map(str, reasons)))
 
 
 def _decode(path: Path, suffix: str, seconds: float) -> tuple[Waveform, int]:

@@ -20,6 +20,11 @@ def check_installed() -> None:
     Raises:
         MissingDependencyError: it cannot.
     """
+    if find_spec("resource") is None:  # part of Python where it is not Windows
+        raise MissingDependencyError(
+            "otomatch serve runs on Linux and macOS only, by whose means it guards its decoders; "
+            "on Windows, run it in WSL, or use otomatch search"
+        )
     missing = [name for module, name in _PACKAGES.items() if find_spec(module) is None]
     if missing:
         raise MissingDependencyError(

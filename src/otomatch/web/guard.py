@@ -12,10 +12,10 @@ import secrets
 import socket
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from otomatch.errors import ConfigError
@@ -45,10 +45,12 @@ class Access:
     Attributes:
         host: name or address that it is bound to.
         token: what every request to the API must carry; None where nothing is needed.
+        names: further names under which it is known, as that of a proxy before it.
     """
 
     host: str = "127.0.0.1"
     token: str | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.token is None:
@@ -78,7 +80,7 @@ class Access:
 
     def knows(self, host: str) -> bool:
         """Whether a name or address (without port) stands for this server."""
-        if host in (*_LOOPBACK, self.host.lower()):
+        if host in (*_LOOPBACK, self.host.lower(), *map(str.lower, self.names)):
             return True
         if not _is_wildcard(self.host):
             return False
@@ -141,6 +143,9 @@ class Guard:
             answer = self._check(scope, Headers(scope=scope)) or self.app
         except Problem as problem:
             answer = problem_response(problem)
+            if scope["path"] == "/":  # a browser shows it to somebody
+                headers = {"Cache-Control": "no-store", **(problem.headers or {})}
+                answer = PlainTextResponse(f"otomatch: {problem.detail}\n", problem.status, headers)
         status = 0
 
         async def sender(message: Message) -> None:
@@ -171,7 +176,7 @@ class Guard:
             return None
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if scope["path"] == "/" and "token" in query:
-            return self._logged_in(query["token"][0], scope)
+            return self._logged_in(query, scope)
         if scope["path"].startswith("/api"):
             self._check_token(headers, self._access.token)
         return None
@@ -208,14 +213,15 @@ class Guard:
             {"WWW-Authenticate": "Bearer"},
         )
 
-    def _logged_in(self, given: str, scope: Scope) -> Response:
-        if not _same(given, self._access.token or ""):
+    def _logged_in(self, query: dict[str, list[str]], scope: Scope) -> Response:
+        if not _same(query.pop("token")[0], self._access.token or ""):
             raise Problem(
                 401,
                 "the token is wrong; open the address that otomatch serve has printed",
                 {"WWW-Authenticate": "Bearer"},
             )
-        response = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
+        place = f"/?{urlencode(query, doseq=True)}" if query else "/"
+        response = RedirectResponse(place, 303, {"Cache-Control": "no-store"})
         secure = scope["scheme"] == "https"
         response.set_cookie(
             self._access.cookie,

@@ -21,7 +21,7 @@ from otomatch.web.sound_map import TARGET
 from otomatch.web.worker import WorkerCrashError, WorkerProcess
 
 _FILE = "map.json"
-_FORMAT = 1
+_FORMAT = 2
 _MOST_SECONDS = 3600.0
 _PAUSE = 20.0  # seconds between two maps of a library that goes on changing, or two failures
 
@@ -83,7 +83,9 @@ class MapKeeper:
         if not sounds:
             return SoundMap(state="empty", points=[], clusters=[])
         texts = [_text(sound) for sound in sounds]
-        digest = hashlib.sha256(vectors.tobytes() + repr((_FORMAT, texts)).encode()).hexdigest()
+        # The ids, too: a folder that is moved gives its sounds new ones, and nothing else.
+        about = repr((_FORMAT, [sound.id for sound in sounds], texts)).encode()
+        digest = hashlib.sha256(vectors.tobytes() + about).hexdigest()
         if digest == self._digest and self._map.state == "ready":
             return self._map
         found = self._read(digest)

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 from urllib.parse import quote
 
+import soundfile
 from cachetools import LRUCache
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -20,7 +21,7 @@ from otomatch.web.conversion import Conversions
 from otomatch.web.formats import media_type
 from otomatch.web.opened import OpenedSound, OpenFile, open_sound
 from otomatch.web.pools import Pool
-from otomatch.web.problems import Problem, problem_response
+from otomatch.web.problems import LOGGER, Problem, problem_response
 
 # The browser keeps it, and asks each time whether it is still the same; nobody else keeps it.
 CACHING = "private, no-cache"
@@ -107,7 +108,16 @@ class Media:
 
     def _convert(self, source: OpenedSound) -> None:
         with _named(source):
-            self._conversions.make(source)
+            try:
+                self._conversions.make(source)
+            except (OSError, soundfile.LibsndfileError, AssertionError) as error:
+                LOGGER.error("%s: could not be converted: %s", source.sound.path, error)
+                raise Problem(
+                    503,
+                    f"{source.sound.path}: could not be converted for the browser; is there room "
+                    "left on the disk of the server's temporary files (TMPDIR)?",
+                    {"Retry-After": "30"},
+                ) from None
 
     def _draw(self, source: OpenedSound, span: tuple[Any, ...]) -> bytes:
         with _named(source):

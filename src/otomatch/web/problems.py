@@ -1,6 +1,7 @@
 """Errors of the API: ``{"detail": "what was found, and what to do"}`` with a fitting status."""
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
-from otomatch.errors import AudioError, InvalidInputError, OtomatchError
+from otomatch.errors import AudioError, InvalidInputError, LibraryError, OtomatchError
 
 LOGGER = logging.getLogger("otomatch.web")
 
@@ -48,7 +49,8 @@ _WHY = {
     416: "The range lies outside the sound.",
     422: "The file is no sound that can be decoded.",
     500: "The server failed; its log says why.",
-    503: "Too much to do at the moment; try again after the seconds in Retry-After.",
+    503: "Too much to do at the moment, or the library or the disk fails: try again after the "
+    "seconds in Retry-After.",
 }
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
@@ -91,8 +93,19 @@ def _allowed(app: FastAPI, path: str) -> dict[str, str] | None:
     """All methods of an address; the framework names those of its first route only."""
     for template, operations in app.openapi()["paths"].items():
         if compile_path(template)[0].match(path):
-            return {"Allow": ", ".join(sorted(map(str.upper, operations)))}
+            head = ["HEAD"] if "get" in operations else []
+            return {"Allow": ", ".join(sorted([*map(str.upper, operations), *head]))}
     return None
+
+
+_FRAMEWORK = {
+    "Not Found": "there is nothing at this address; the page is at /, and /api/openapi.json "
+    "describes the API",
+    "Method Not Allowed": "this address does not take the request's method; the header Allow names "
+    "those that it takes, and /api/openapi.json describes them",
+    "Too many files": "the form has more than one file; send one sound at a time",
+}
+_LANCE = "lance error: "  # what LanceDB begins its RuntimeErrors with
 
 
 def as_problem(error: Exception) -> Problem:
@@ -100,7 +113,8 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
-        return Problem(error.status_code, str(error.detail), dict(error.headers or {}))
+        detail = _FRAMEWORK.get(str(error.detail).partition(".")[0], str(error.detail))
+        return Problem(error.status_code, detail, dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
         return Problem(400, sentences(error.errors()))
     if isinstance(error, ClientDisconnect):
@@ -109,11 +123,24 @@ def as_problem(error: Exception) -> Problem:
         return Problem(400, str(error))
     if isinstance(error, AudioError):
         return Problem(422, str(error))
+    if isinstance(error, LibraryError) or _LANCE in str(error):
+        LOGGER.error("%s", error)
+        return Problem(
+            503,
+            "the library cannot be read: it was deleted, moved or damaged while it was served; put "
+            "it back where it was, or index the sounds again and start otomatch serve anew",
+            {"Retry-After": "10"},
+        )
     if isinstance(error, OtomatchError):
         LOGGER.error("%s", error)
         return Problem(500, str(error))
     LOGGER.error("request failed", exc_info=error)
     return Problem(500, "the server failed; its log says why")
+
+
+CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+"""Characters, as in a regular expression, that no text has: not tabs and ends of lines."""
+_CONTROLS = re.compile(f"[{CONTROLS}]")
 
 
 def sentences(errors: Sequence[Any]) -> str:
@@ -129,6 +156,8 @@ _PLAIN = {
 
 def _sentence(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"] if part not in ("query", "path"))
+    if error["type"] == "string_pattern_mismatch" and _CONTROLS.search(error["input"]):
+        return f"{where} has control characters, such as NUL; leave them out"
     if error["type"] in _PLAIN:
         return f"{where} {_PLAIN[error['type']]}"
     message = error["msg"]

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from otomatch.types import Sound
 from otomatch.web.answers import SearchResponse
-from otomatch.web.problems import Problem, documented, sentences
+from otomatch.web.problems import CONTROLS, Problem, documented, sentences
 from otomatch.web.searches import Filters
 from otomatch.web.services import Services
 from otomatch.web.uploads import FIELD, Upload
@@ -15,11 +15,12 @@ from otomatch.web.uploads import FIELD, Upload
 router = APIRouter(prefix="/api", tags=["search"])
 
 _LONGEST = 1000
-_SAYS_SOMETHING = r"[^\s\x00-\x1f\x7f-\x9f]"
+_PLAIN = f"^[^{CONTROLS}]*$"
+_SAYS_SOMETHING = rf"^[^{CONTROLS}]*[^\s{CONTROLS}][^{CONTROLS}]*$"
 
 Text = Annotated[str, Field(max_length=_LONGEST, pattern=_SAYS_SOMETHING)]
-Words = Annotated[str, Field(max_length=_LONGEST)]
-Place = Annotated[str, Field(max_length=4096)]
+Words = Annotated[str, Field(max_length=_LONGEST, pattern=_PLAIN)]
+Place = Annotated[str, Field(max_length=4096, pattern=_PLAIN)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=200)]
 SoundId = Annotated[str, Path(description="Of the sound, from a hit.", max_length=64)]

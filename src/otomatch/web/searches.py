@@ -83,8 +83,14 @@ class Searches:
         return self._answer(
             query,
             ("similar", sound.id, start, filters),
-            lambda: self._library.similar(sound.id, start, **filters.arguments()),
+            lambda: self._similar(sound.id, start, filters),
         )
+
+    def _similar(self, id: str, start: float | None, filters: Filters) -> list[Hit]:  # noqa: A002
+        try:
+            return self._library.similar(id, start, **filters.arguments())
+        except LibraryError:  # it was removed a moment ago
+            raise _unknown(id) from None
 
     def audio(
         self, name: str, waveform: Waveform, rate: int, text: str | None, filters: Filters
@@ -109,9 +115,7 @@ class Searches:
         try:
             return self._library.sound(id)  # perhaps it has just been added
         except LibraryError:
-            raise Problem(
-                404, f"the library has no sound {id[:40]!r} (any more); search again"
-            ) from None
+            raise _unknown(id) from None
 
     def _answer(
         self, query: Query, key: Hashable, search: Callable[[], list[Hit]]
@@ -128,6 +132,10 @@ class Searches:
                     self._found[key] = hits
         seconds = round(time.perf_counter() - began, 6)
         return SearchResponse(query=query, hits=hits, seconds=seconds, total=catalogue.sounds)
+
+
+def _unknown(id: str) -> Problem:  # noqa: A002
+    return Problem(404, f"the library has no sound {id[:40]!r} (any more); search again")
 
 
 def _sound_hit(hit: Hit, catalogue: Catalogue) -> SoundHit:

@@ -1,11 +1,17 @@
 """All that the routes share: the library, threads, caches, the decoder, a private folder."""
 
 import asyncio
+import os
 import shutil
+import stat
 import tempfile
+import time
 import weakref
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from otomatch.library import SoundLibrary
 from otomatch.web.answers import Health
@@ -19,6 +25,9 @@ from otomatch.web.searches import Searches
 from otomatch.web.settings import Limits
 from otomatch.web.uploads import Decoder, Receiver
 
+_PREFIX, _LOCK = "otomatch-serve-", "lock"
+_YOUNG = 60.0  # seconds
+
 
 class Services:
     """What one server works with.
@@ -30,7 +39,10 @@ class Services:
 
     def __init__(self, library: SoundLibrary, limits: Limits) -> None:
         self.library, self.limits = library, limits
-        folder = Path(tempfile.mkdtemp(prefix="otomatch-serve-"))  # for this user only
+        delete_abandoned()
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # for this user only
+        self._lock = FileLock(folder / _LOCK, thread_local=False)
+        self._lock.acquire()
         self._delete = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         converted, received = folder / "converted", folder / "received"
         converted.mkdir()
@@ -85,6 +97,19 @@ class Services:
         self.decoder.worker.close()
         self.map.close()
         self._delete()
+        self._lock.release()
+
+
+def delete_abandoned() -> None:
+    """Delete the folders of servers of this user that were killed: nobody holds their locks."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError, Timeout):
+            about, own = folder.lstat(), (folder / _LOCK).lstat()
+            private = stat.S_ISDIR(about.st_mode) and stat.S_ISREG(own.st_mode)
+            # One that is younger may not have taken its lock yet.
+            if private and about.st_uid == os.getuid() and time.time() - own.st_mtime > _YOUNG:
+                with FileLock(folder / _LOCK, timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folder(library: SoundLibrary) -> Path | None:

@@ -58,7 +58,6 @@ router.add_api_route(
         304: _KNOWN,
     },
 )
-router.add_api_route("/sounds/{id}/audio", audio, methods=["HEAD"], include_in_schema=False)
 
 
 @router.get(

@@ -170,6 +170,13 @@ def _refused(upload: Upload, error: WorkerFailure, limits: Limits) -> Problem:
             f"{upload.name} lasts longer than {limits.upload_seconds:g} s; "
             "cut out the part that you mean",
         )
+    if error.kind == "MissingDecoderError":
+        return Problem(
+            422,
+            f"{upload.name}: can be decoded, if at all, by a package only that is not installed "
+            f"where otomatch serve runs; install it there with: pip install 'otomatch[codecs]', "
+            f"or {_REMEDY}",
+        )
     if error.kind == "MemoryError":
         return Problem(422, f"{upload.name}: takes too much memory to decode; {_REMEDY}")
     return Problem(422, f"{upload.name}: is no sound that can be decoded; {_REMEDY}")

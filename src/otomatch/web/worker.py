@@ -25,6 +25,7 @@ Result = tuple[Any, bytes]
 
 _START_SECONDS = 120.0
 _MOST_BYTES = 1 << 30
+_ERROR = {"error", "message"}
 _RUN = "from otomatch.web.worker import _run; _run()"
 
 
@@ -84,7 +85,7 @@ class WorkerProcess:
 
         Raises:
             WorkerTimeoutError: it took longer; the process was killed.
-            WorkerCrashError: the process died.
+            WorkerCrashError: the process died, or answered what makes no sense, and was killed.
             WorkerFailure: the function raised an error of otomatch.
         """
         with self._lock:
@@ -92,11 +93,16 @@ class WorkerProcess:
             end = time.monotonic() + timeout
             try:
                 connection.send(argument)
-                head = json.loads(self._receive(connection, end))
+                head = _parsed(self._receive(connection, end))
                 payload = self._receive(connection, end)
             except (EOFError, OSError) as error:
                 code = self._kill()
                 raise WorkerCrashError(f"the process at work died (exit code {code})") from error
+            except (ValueError, RecursionError) as error:
+                self._kill()  # else the next call would take what is left for its answer
+                raise WorkerCrashError(
+                    "the process at work answered what makes no sense"
+                ) from error
             except WorkerTimeoutError:
                 self._kill()
                 raise
@@ -158,6 +164,14 @@ class WorkerProcess:
             return None
         process.kill()
         return process.wait()
+
+
+def _parsed(head: bytes) -> dict[str, Any]:
+    """What the process says; ValueError where it is not what `_answer` would say."""
+    found = json.loads(head)
+    if not isinstance(found, dict) or not ("result" in found or found.keys() >= _ERROR):
+        raise ValueError("neither a result nor an error")
+    return found
 
 
 def _run() -> None:
