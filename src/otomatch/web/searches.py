@@ -114,7 +114,7 @@ class Searches:
             return known
         try:
             return self._library.sound(id)  # perhaps it has just been added
-        except LibraryError:
+        except (LibraryError, InvalidInputError):
             raise _unknown(id) from None
 
     def _answer(
