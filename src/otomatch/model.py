@@ -5,7 +5,6 @@ A model folder holds ``config.json``, ``model.safetensors`` and ``README.md`` (t
 Nothing in it is a pickle. A CLAP itself, by its name or as a folder, is a model without heads.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -240,7 +239,7 @@ class AudioTextModel(nn.Module):
     def fingerprint(self) -> str:
         """Identifies everything that embeddings depend on, as 64 hex digits."""
         settings = {"audio": self.audio_encoder.describe(), **self.settings}
-        return _digest(settings, self.text_encoder.fingerprint(), self._own_state())
+        return model_folder.digest(settings, self.text_encoder.fingerprint(), self._own_state())
 
     @property
     def audio_fingerprint(self) -> str:
@@ -253,7 +252,7 @@ class AudioTextModel(nn.Module):
         }
         state = self._own_state()
         own = {key: state[key] for key in state if key.startswith("audio_encoder.")}
-        return _digest(settings, self.audio_encoder.feature_key, own)
+        return model_folder.digest(settings, self.audio_encoder.feature_key, own)
 
     def save_pretrained(self, folder: str | Path, card: str = "") -> None:
         """Write the model as a folder; one that is there is replaced by the complete new one.
@@ -380,15 +379,6 @@ def _ground_metric(dim: int, name: str, **settings: Any) -> GroundMetric:
         )
     metric: GroundMetric = GROUND_METRICS[name](dim, **settings)
     return metric
-
-
-def _digest(settings: dict[str, Any], part: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(part.encode())
-    for key, tensor in sorted(tensors.items()):
-        digest.update(key.encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -1,9 +1,13 @@
 """A model's folder: described, found by its name, and replaced in one step."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from otomatch.errors import ModelError
 
@@ -71,3 +75,13 @@ def replace(folder: Path, partial: Path) -> None:
         folder.rename(old)
     partial.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def digest(settings: dict[str, Any], part: str, tensors: dict[str, Tensor]) -> str:
+    """Identifies settings, another fingerprint and weights together, as 64 hex digits."""
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    found.update(part.encode())
+    for key, tensor in sorted(tensors.items()):
+        found.update(key.encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
