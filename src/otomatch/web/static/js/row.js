@@ -72,8 +72,8 @@ export class Row {
         "p",
         { className: "where" },
         this.when,
-        hit.folder ? el("span", {}, hit.folder) : null,
         this.named,
+        hit.folder ? el("span", {}, hit.folder) : null,
       ),
       said.length ? el("p", { className: "said", title: said.join("\n") }, ...words(said)) : null,
     );
