@@ -46,6 +46,14 @@ async def until(condition) -> None:
             await asyncio.sleep(0.005)
 
 
+async def blocked(gate) -> tuple[Pool, "asyncio.Future[int]"]:
+    """A pool of one thread, which waits at the gate, and the job there."""
+    pool = Pool("pictures", workers=1, queue=2)
+    blocker = asyncio.ensure_future(pool.run(Client().request, gate, 0))
+    await until(gate.began.is_set)
+    return pool, blocker
+
+
 @pytest.fixture
 def gate():
     gate = Gate()
@@ -110,9 +118,7 @@ def test_a_client_that_leaves_frees_its_place_in_the_queue(gate):
 
 def test_one_who_leaves_does_not_take_the_job_from_the_others(gate):
     async def run() -> None:
-        pool = Pool("pictures", workers=1, queue=2)
-        blocker = asyncio.ensure_future(pool.run(Client().request, gate, 0))
-        await until(gate.began.is_set)
+        pool, blocker = await blocked(gate)
         leaving = Client()
         first = asyncio.ensure_future(pool.run(leaving.request, gate, 1, key="a"))
         other = asyncio.ensure_future(pool.run(Client().request, gate, 1, key="a"))
@@ -129,9 +135,7 @@ def test_one_who_leaves_does_not_take_the_job_from_the_others(gate):
 
 def test_a_job_dropped_by_all_is_begun_anew_for_the_next(gate):
     async def run() -> None:
-        pool = Pool("pictures", workers=1, queue=2)
-        blocker = asyncio.ensure_future(pool.run(Client().request, gate, 0))
-        await until(gate.began.is_set)
+        pool, blocker = await blocked(gate)
         leaving = Client()
         first = asyncio.ensure_future(pool.run(leaving.request, gate, 1, key="a"))
         await asyncio.sleep(0.01)

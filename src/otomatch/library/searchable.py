@@ -2,6 +2,7 @@
 
 import math
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from otomatch.model import AudioInput, AudioTextModel
 from otomatch.types import Hit
 
 
-class Searchable:
+class Searchable(ABC):
     """The part of `SoundLibrary` that is asked; may be used from several threads at once."""
 
     def __init__(self, store: Store) -> None:
@@ -30,9 +31,9 @@ class Searchable:
         self._background: Backgrounds | None = None
 
     @property
+    @abstractmethod
     def model(self) -> AudioTextModel:
         """The model that the library was made with."""
-        raise NotImplementedError
 
     @cached_property
     def _references(self) -> Tensor:
