@@ -39,16 +39,15 @@ from torch import Tensor, nn
 # All imports from otomatch stand here: what moves a name changes these lines and no others.
 import otomatch
 from otomatch import audio, encoders, retrieval
-from otomatch.classification import classify_embeddings, classify_scores
-from otomatch.config import dump_toml, load_config
-from otomatch.datasets.scenes import compose
-from otomatch.diagnostics import effective_rank, eigenvalues, spectrum
-from otomatch.gap import modality_gaps
-from otomatch.minibatch import plan_approximation
-from otomatch.mismatch import nearest, pair_weights, rank_p_values
-from otomatch.noise import corrupt
+from otomatch.datasets.caption_noise import corrupt
+from otomatch.datasets.scenes.composition import compose
+from otomatch.evaluation import classify_embeddings, classify_scores, modality_gaps
+from otomatch.evaluation.minibatch_plans import plan_approximation
 from otomatch.studies.cells import make_cell
 from otomatch.studies.grids import BASE, STUDIES, Given
+from otomatch.training import dump_toml, load_config
+from otomatch.training.mismatch.p_values import nearest, pair_weights, rank_p_values
+from otomatch.transport.spectrum import effective_rank, eigenvalues, spectrum
 from otomatch.web.app import create_app
 from otomatch.web.guard import Access
 

@@ -25,10 +25,11 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from otomatch import audio
-from otomatch.datasets.recordings import recordings
-from otomatch.datasets.rendered import instruments
-from otomatch.library import SoundFile, SoundLibrary, fulltext
-from otomatch.report import markdown_table
+from otomatch.datasets.scenes.recordings import recordings
+from otomatch.datasets.scenes.rendered import instruments
+from otomatch.evaluation.tables import markdown_table
+from otomatch.library import SoundFile, SoundLibrary
+from otomatch.library.search import fulltext
 
 QUERIES = tomllib.loads((Path(__file__).parent / "queries.toml").read_text(encoding="utf-8"))
 Labels = Mapping[str, str]

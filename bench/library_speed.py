@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from otomatch.library import fulltext
-from otomatch.library.filters import Filters
-from otomatch.library.relevance import Backgrounds, reference_statistics
-from otomatch.library.searching import Query, Term, search
+from otomatch.library.search import fulltext
+from otomatch.library.search.filters import Filters
+from otomatch.library.search.query import Query, Term, search
+from otomatch.library.search.relevance import Backgrounds, reference_statistics
 from otomatch.library.store import Store
 
 WORDS = [

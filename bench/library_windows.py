@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from otomatch.datasets.mixing import RATE
-from otomatch.datasets.recordings import recordings
-from otomatch.datasets.sounds import Sound
+from otomatch.datasets.scenes.mixing import RATE
+from otomatch.datasets.scenes.recordings import recordings
+from otomatch.datasets.scenes.sounds import Sound
 from otomatch.library import SoundLibrary
 
 FILES, PARTS = 24, 6

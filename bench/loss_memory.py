@@ -9,9 +9,10 @@ figure also says how many of them live at once.
 
 import sys
 
-from otomatch.contrastive import NTXentLoss, TripletLoss
-from otomatch.loss_cost import loss_cost
-from otomatch.losses import MatchingLoss
+from otomatch.losses.matching import MatchingLoss
+from otomatch.losses.nt_xent import NTXentLoss
+from otomatch.losses.triplet import TripletLoss
+from otomatch.studies.loss_cost import loss_cost
 
 LOSSES = {
     "matching, balanced": MatchingLoss(0.05),

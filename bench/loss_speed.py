@@ -9,11 +9,12 @@ long m-LTM takes as NT-Xent.
 
 import torch
 
-from otomatch.contrastive import NTXentLoss, TripletLoss
-from otomatch.ground import Mahalanobis
-from otomatch.loss_cost import unit_pairs
-from otomatch.losses import MatchingLoss
-from otomatch.resources import median_seconds
+from otomatch.losses.matching import MatchingLoss
+from otomatch.losses.nt_xent import NTXentLoss
+from otomatch.losses.triplet import TripletLoss
+from otomatch.studies.loss_cost import unit_pairs
+from otomatch.studies.resources import median_seconds
+from otomatch.transport.ground_metrics import Mahalanobis
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SIZES = (64, 256, 1024, 4096, 8192) if DEVICE == "cuda" else (64, 256, 1024)

@@ -16,11 +16,12 @@ import time
 import torch
 import torch.distributed as dist
 
-from otomatch.contrastive import NTXentLoss, TripletLoss
-from otomatch.ground import Mahalanobis
-from otomatch.loss_cost import unit_pairs
-from otomatch.losses import MatchingLoss
-from otomatch.resources import give_back_freed_memory, memory_growth
+from otomatch.losses.matching import MatchingLoss
+from otomatch.losses.nt_xent import NTXentLoss
+from otomatch.losses.triplet import TripletLoss
+from otomatch.studies.loss_cost import unit_pairs
+from otomatch.studies.resources import give_back_freed_memory, memory_growth
+from otomatch.transport.ground_metrics import Mahalanobis
 
 LOSSES = {
     "matching, balanced": MatchingLoss(0.05, gather=True),

@@ -24,8 +24,8 @@ import soundfile
 import torch
 
 from otomatch import train
-from otomatch.config import load_config
-from otomatch.resources import resident_megabytes
+from otomatch.studies.resources import resident_megabytes
+from otomatch.training.config import load_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 GPU = torch.cuda.is_available()

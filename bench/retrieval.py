@@ -16,8 +16,8 @@ from statistics import median
 import numpy as np
 import torch
 
-from otomatch.resources import resident_megabytes
-from otomatch.retrieval import evaluate_embeddings
+from otomatch.evaluation.retrieval import evaluate_embeddings
+from otomatch.studies.resources import resident_megabytes
 
 Figures = tuple[float, float]
 

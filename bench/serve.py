@@ -26,10 +26,10 @@ import httpx2
 import numpy as np
 import soundfile
 
-from otomatch.datasets.scenes import compose
-from otomatch.encoders import SmallAudioEncoder, text_encoder
+from otomatch.datasets.scenes.composition import compose
 from otomatch.library import SoundLibrary, find_sounds
-from otomatch.model import AudioTextModel
+from otomatch.models.audio_text_model import AudioTextModel
+from otomatch.models.encoders import SmallAudioEncoder, text_encoder
 
 THINGS = (
     "trumpet", "guitar", "cymbal", "helicopter", "waves", "choir", "piano", "claps", "birds",

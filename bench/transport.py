@@ -15,11 +15,11 @@ import warnings
 import ot
 import torch
 
-from otomatch.ground import Identity, Mahalanobis
-from otomatch.loss_cost import unit_pairs
-from otomatch.losses import MatchingLoss
-from otomatch.resources import median_seconds
-from otomatch.transport import partial_sinkhorn, sinkhorn
+from otomatch.losses.matching import MatchingLoss
+from otomatch.studies.loss_cost import unit_pairs
+from otomatch.studies.resources import median_seconds
+from otomatch.transport.ground_metrics import Identity, Mahalanobis
+from otomatch.transport.solvers import partial_sinkhorn, sinkhorn
 
 
 def pot_plan(cost, epsilon, mass):

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import torch
-
-from otomatch import plots, sinkhorn
 from otomatch.config import load_config
-from otomatch.datasets import open_dataset
 from otomatch.evaluate import PLAN_EPSILON
 from otomatch.model import AudioTextModel
 from otomatch.pictures import shade_plan
 from otomatch.train import build_model
+
+from otomatch import plots, sinkhorn
+from otomatch.datasets import open_dataset
 
 demo = Path(sys.argv[1])
 clips = open_dataset(demo / "test").clips

@@ -2,7 +2,7 @@
 
 import torch
 
-from otomatch.retrieval import evaluate_embeddings
+from otomatch.evaluation.retrieval import evaluate_embeddings
 
 torch.manual_seed(0)
 audio = torch.nn.functional.normalize(torch.randn(100, 64), dim=1)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from browser import Visits, launched
-from sounds import esc10_root
-from tiny import tiny_model, write_bert, write_clap
+
+from tests.support.browser import Visits, launched
+from tests.support.sounds import esc10_root
+from tests.support.tiny import tiny_model, write_bert, write_clap
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -64,7 +65,7 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def page_library(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Any:
     """The library of the tests of the page."""
-    from page_library import make_library
+    from tests.support.page_library import make_library
 
     return make_library(tmp_path_factory.mktemp("page"), tiny_bert)
 
@@ -72,7 +73,7 @@ def page_library(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> A
 @pytest.fixture(scope="session")
 def page_address(page_library: Any) -> Iterator[str]:
     """The address of a server with the page, whose map is drawn."""
-    from page_library import served, wait_for_map
+    from tests.support.page_library import served, wait_for_map
 
     with served(page_library) as address:
         wait_for_map(address)

@@ -11,8 +11,8 @@ from typer import BadParameter
 from typer.main import get_command
 
 from otomatch.cli import app
-from otomatch.config import load_config
 from otomatch.errors import ConfigError
+from otomatch.training.config import load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -48,8 +48,12 @@ def test_every_name_in_the_documentation_exists(page):
 
 
 def test_names_that_do_not_exist_are_found():
-    page = "`otomatch.ground.Identity` `otomatch.ground.Identiti` `otomatch.nothing` `test_nothing`"
-    assert missing(page) == ["otomatch.ground.Identiti", "otomatch.nothing", "test_nothing"]
+    page = "`otomatch.transport.Identity` `otomatch.transport.Identiti` `otomatch.nothing` `test_nothing`"  # noqa: E501
+    assert missing(page) == [
+        "otomatch.transport.Identiti",
+        "otomatch.nothing",
+        "test_nothing",
+    ]
 
 
 def test_the_page_on_the_paper_cites_tests_and_modules_throughout():

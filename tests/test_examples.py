@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from sounds import tone, write_audio
-from tiny import tiny_model, write_bert
+
+from tests.support.sounds import tone, write_audio
+from tests.support.tiny import tiny_model, write_bert
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

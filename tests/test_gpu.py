@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_config, tiny_model, write_tones
 
 import otomatch
-from otomatch.ground import Mahalanobis
-from otomatch.journal import read_spectrum
-from otomatch.loss_cost import unit_pairs
-from otomatch.model import AudioTextModel
-from otomatch.retrieval import evaluate_embeddings
-from otomatch.train import train
+from otomatch.evaluation.retrieval import evaluate_embeddings
+from otomatch.models.audio_text_model import AudioTextModel
+from otomatch.studies.loss_cost import unit_pairs
+from otomatch.training.run_folder import read_spectrum
+from otomatch.training.trainer import train
+from otomatch.transport.ground_metrics import Mahalanobis
+from tests.support.tiny import tiny_config, tiny_model, write_tones
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that PyTorch can use"),
     # Two epochs on a tiny model are no healthy training.
-    pytest.mark.filterwarnings("ignore::otomatch.diagnostics.TrainingWarning"),
+    pytest.mark.filterwarnings("ignore::otomatch.training.diagnostics.TrainingWarning"),
 ]
 
 
@@ -133,7 +133,7 @@ def test_a_run_in_every_precision_learns_and_keeps_its_metric_in_the_cone(
 def test_a_run_that_was_stopped_goes_on_to_the_same_model(tones, tiny_bert, tmp_path, monkeypatch):
     config = tiny_config(tones, tiny_bert, "run.precision='no'")
     whole = train(config, tmp_path / "whole", progress=False)
-    trainer, seen = sys.modules["otomatch.train"]._Trainer, []
+    trainer, seen = sys.modules["otomatch.training.trainer"]._Trainer, []
     close = trainer._close_epoch
 
     def stop(self, *arguments):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import served
-from layouts import write_audiocaps, write_clotho, write_esc50
 
-from otomatch.config import load_config
+from otomatch.training.config import load_config
+from tests.support.commands import served
+from tests.support.layouts import write_audiocaps, write_clotho, write_esc50
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs"

@@ -3,12 +3,60 @@
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from otomatch.errors import DatasetError
-from otomatch.types import Clip, Skipped
+from otomatch.errors import DatasetError, InvalidInputError
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A stretch of audio and the captions that describe it.
+
+    Attributes:
+        path: the audio file.
+        captions: its descriptions, at least one unless only a label is known.
+        id: unique within the data set (the file's relative path, and the span if there is one).
+        split: ``train``, ``val``, ``test`` or None where the data set does not say.
+        label: class name, for zero-shot classification.
+        fold: cross-validation fold.
+        start: seconds from the file's beginning, None for the beginning itself.
+        end: seconds from the file's beginning, None for the file's end.
+    """
+
+    path: Path
+    captions: tuple[str, ...]
+    id: str
+    split: str | None = None
+    label: str | None = None
+    fold: int | None = None
+    start: float | None = None
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.captions and self.label is None:
+            raise InvalidInputError(f"clip {self.id!r} has neither a caption nor a label")
+        start = 0.0 if self.start is None else self.start
+        if start < 0 or (self.end is not None and self.end <= start):
+            raise InvalidInputError(
+                f"clip {self.id!r} spans {self.start} to {self.end} s; expected 0 <= start < end"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row or file that could not be used, and why.
+
+    Attributes:
+        name: the row's or the file's.
+        reason: what is wrong with it.
+        missing: whether there is no such file.
+    """
+
+    name: str
+    reason: str
+    missing: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

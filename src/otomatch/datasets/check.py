@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from otomatch import audio
-from otomatch.datasets.base import CaptionDataset
+from otomatch.datasets.base import CaptionDataset, Clip, Skipped
 from otomatch.errors import AudioError
-from otomatch.types import Clip, Skipped
 
 _THREADS = 8  # reading is waiting for the disk, and libsndfile lets go of the interpreter's lock
 _HEAD_BYTES = 1 << 16

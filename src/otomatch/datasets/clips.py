@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from otomatch.datasets.base import CaptionDataset
+from otomatch.datasets.base import CaptionDataset, Clip, Skipped
 from otomatch.datasets.files import FileIndex, unreadable
 from otomatch.datasets.table import Row
 from otomatch.errors import DatasetError
-from otomatch.types import Clip, Skipped
 
 
 def assemble(name: str, root: Path, rows: Sequence[Row], source: str) -> CaptionDataset:

@@ -1,7 +1,7 @@
 """ESC-50: 2000 clips of 5 s, 50 classes, 5 folds; labels without captions, and no splits.
 
 A folder with ``meta/esc50.csv`` and ``audio/``, as published. Any folder of labelled recordings
-opens in the same way, see `otomatch.datasets.recordings`.
+opens in the same way, see `otomatch.datasets.scenes.recordings`.
 
 Source: K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from otomatch.datasets.base import CaptionDataset
 from otomatch.datasets.clips import assemble
-from otomatch.datasets.recordings import TABLES, find_table, read_labels
+from otomatch.datasets.label_table import TABLES, find_table, read_labels
 
 TABLE = "meta/esc50.csv"
 ARCHIVE_FOLDER = "ESC-50-master"  # in which the published archive holds everything

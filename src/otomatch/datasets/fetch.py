@@ -18,8 +18,8 @@ from otomatch.datasets.clotho import CLOTHO, SPLITS, captions_table
 from otomatch.datasets.esc50 import open_esc50
 from otomatch.datasets.files import DOWNLOADS
 from otomatch.datasets.unpack import need_unpacker, unpack
-from otomatch.downloads import download
 from otomatch.errors import DatasetError
+from otomatch.files import download
 
 Say = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import soundfile
 
-from otomatch.audio import CONTAINER_SUFFIXES
+from otomatch.audio.waveform import CONTAINER_SUFFIXES
 
 # Where unfinished downloads lie, below the root of a data set; no file in it counts.
 DOWNLOADS = ".downloads"

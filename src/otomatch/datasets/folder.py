@@ -8,11 +8,10 @@ seconds) and ``fold`` are optional. The audio lies in any sub-folder.
 from collections.abc import Iterable
 from pathlib import Path
 
-from otomatch.datasets.base import CaptionDataset
+from otomatch.datasets.base import CaptionDataset, Clip
 from otomatch.datasets.clips import assemble
 from otomatch.datasets.table import OPTIONAL, read_rows, write_table
 from otomatch.errors import DatasetError
-from otomatch.types import Clip
 
 TABLE = "captions.csv"
 

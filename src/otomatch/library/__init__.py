@@ -6,10 +6,10 @@ and the model's fingerprint, and refuses the vectors of another.
 """
 
 from otomatch.library.duplicates import DuplicateGroup
-from otomatch.library.files import SoundFile, find_sounds
+from otomatch.library.indexing.reports import AddReport, IndexReport
+from otomatch.library.indexing.walking import SoundFile, find_sounds
 from otomatch.library.playing import find_player
 from otomatch.library.playlist import as_m3u8, write_playlist
-from otomatch.library.reports import AddReport, IndexReport
 from otomatch.library.sound_library import SoundLibrary, open_or_create
 
 __all__ = [

@@ -32,7 +32,7 @@ from otomatch.library.fingerprint import (
     fingerprint,
     mean_spectrum,
 )
-from otomatch.types import Sound
+from otomatch.library.records import Sound
 
 SIMILARITY = 0.93
 """From which two sounds are taken for the same."""

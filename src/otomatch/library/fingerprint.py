@@ -9,7 +9,7 @@ import torch
 from scipy.signal import fftconvolve
 
 from otomatch import audio
-from otomatch.audio import LogMel, LogMelConfig
+from otomatch.audio.log_mel import LogMel, LogMelConfig
 
 Frames = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ import torch
 from otomatch.errors import InvalidInputError, LibraryError
 from otomatch.library import store as stores
 from otomatch.library.store import Store, local
-from otomatch.model import AudioTextModel
+from otomatch.models.audio_text_model import AudioTextModel
 
 MODEL = "model"
 """Folder of the library's copy of its model."""

@@ -11,7 +11,7 @@ import soundfile
 
 from otomatch import audio
 from otomatch.errors import LibraryError, MissingDependencyError
-from otomatch.types import Hit
+from otomatch.library.records import Hit
 
 PLAYERS: dict[str, tuple[str, ...]] = {
     "ffplay": ("-nodisp", "-autoexit", "-loglevel", "error"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from otomatch.errors import InvalidInputError
-from otomatch.types import Hit
+from otomatch.library.records import Hit
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")  # all that anyone takes for a line's end
 

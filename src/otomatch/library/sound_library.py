@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 from otomatch.errors import LibraryError
 from otomatch.library import store as stores
 from otomatch.library.exporting import export
-from otomatch.library.files import SoundFile, check_name
-from otomatch.library.indexing import Indexer
+from otomatch.library.indexing.planning import below
+from otomatch.library.indexing.reports import AddReport, IndexReport
+from otomatch.library.indexing.rows import SOUND_COLUMNS, sounds_of
+from otomatch.library.indexing.walking import SoundFile, check_name
+from otomatch.library.indexing.writing import Indexer
 from otomatch.library.making import MODEL, ExistsAlreadyError, make
-from otomatch.library.planning import below
-from otomatch.library.reports import AddReport, IndexReport
-from otomatch.library.rows import SOUND_COLUMNS, sounds_of
-from otomatch.library.searchable import Searchable
+from otomatch.library.records import LibraryInfo, Sound
+from otomatch.library.search.searchable import Searchable
 from otomatch.library.store import Store, quoted
-from otomatch.model import AudioTextModel
-from otomatch.types import LibraryInfo, Sound
+from otomatch.models.audio_text_model import AudioTextModel
 
 
 class SoundLibrary(Searchable):

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from otomatch.config import Config, dump_toml
 from otomatch.errors import RunError
 from otomatch.studies.data import TestSet
 from otomatch.studies.measure import VERSION, Measurement
 from otomatch.studies.results import Arm
+from otomatch.training.config import Config, dump_toml
 
 CONFIG, TESTS, ERROR, COST, RUN = "config.toml", "tests.json", "error.txt", "cost.json", "run"
 BUSY = 75
@@ -105,7 +105,7 @@ class Cell:
         ]
         write(self.folder / TESTS, json.dumps(tests))
         # -P: what lies in the working directory must not be imported.
-        command = [sys.executable, "-P", "-m", "otomatch.studies.cell", str(self.folder)]
+        command = [sys.executable, "-P", "-m", "otomatch.studies.worker", str(self.folder)]
         code = subprocess.run(  # noqa: S603 - our own module
             [*command, *(["--quiet"] if quiet else [])], check=False
         ).returncode

@@ -18,8 +18,8 @@ from rich.progress import Progress
 
 from otomatch.datasets import CaptionDataset, absolute, open_dataset
 from otomatch.datasets.folder import TABLE
-from otomatch.datasets.recordings import find_table, read_labels
-from otomatch.datasets.scenes import TRUTH, compose
+from otomatch.datasets.label_table import find_table, read_labels
+from otomatch.datasets.scenes.composition import TRUTH, compose
 from otomatch.errors import DatasetError
 
 DRAWS, QUICK_DRAWS = 5, 2

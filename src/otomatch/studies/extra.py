@@ -15,13 +15,13 @@ from filelock import FileLock
 from rich.console import Console
 from torch import Tensor
 
-from otomatch.config import Config, MatchingConfig
 from otomatch.datasets import CaptionDataset, open_dataset
-from otomatch.evaluate import embed_pairs
-from otomatch.loss_cost import loss_cost
-from otomatch.minibatch import plan_approximation
-from otomatch.model import AudioTextModel
+from otomatch.evaluation.minibatch_plans import plan_approximation
+from otomatch.models.audio_text_model import AudioTextModel
+from otomatch.models.embedding import embed_pairs
 from otomatch.studies.cells import RUN, Cell, write
+from otomatch.studies.loss_cost import loss_cost
+from otomatch.training.config import Config, MatchingConfig
 
 FILE = "extra.json"
 PAIRS, PARTITIONS = 1024, 20

@@ -7,8 +7,8 @@ the user gives. Arms that say the same in two studies are the same run.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from otomatch.config import Config
 from otomatch.studies.results import Arm
+from otomatch.training.config import Config
 
 BASE = ("audio.settings={channels = [16, 32, 64, 64]}",)
 """Half as wide as the default audio encoder: a grid is to run on two cores."""

@@ -5,23 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from otomatch.classification import classify_scores
 from otomatch.datasets import CaptionDataset
-from otomatch.evaluate import (
-    PLAN_EPSILON,
-    PLAN_TOLERANCE,
-    EmbeddedPairs,
-    embed_pairs,
-    embed_sounds,
-    plan_scores,
-)
-from otomatch.gap import modality_gaps
-from otomatch.model import AudioTextModel
-from otomatch.ranks import Ranks, rank_embeddings
-from otomatch.retrieval import RECALL_KS, RetrievalReport, evaluate_scores, summarise
+from otomatch.evaluation.classification import classify_scores
+from otomatch.evaluation.evaluator import PLAN_EPSILON, PLAN_TOLERANCE, plan_scores
+from otomatch.evaluation.gap import modality_gaps
+from otomatch.evaluation.ranks import Ranks, rank_embeddings
+from otomatch.evaluation.retrieval import RECALL_KS, RetrievalReport, evaluate_scores, summarise
+from otomatch.evaluation.zero_shot import PROMPT, embed_classes
+from otomatch.models.audio_text_model import AudioTextModel
+from otomatch.models.embedding import EmbeddedPairs, embed_pairs, embed_sounds
 from otomatch.studies.data import TestSet
 from otomatch.studies.results import Floats
-from otomatch.zeroshot import PROMPT, embed_classes
 
 VERSION = 1
 """Of what is measured; a cell that was measured by another is measured again."""

@@ -5,8 +5,8 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from otomatch.studies.figures import FORMATS, draw
 from otomatch.studies.page import PLOTS, ROWS, SUMMARY, index_html
+from otomatch.studies.plots.figures import FORMATS, draw
 from otomatch.studies.results import Results
 from otomatch.studies.summary import rows_csv, summary_markdown
 

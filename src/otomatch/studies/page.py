@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from otomatch.studies.drawers import Picture
+from otomatch.studies.plots.drawers import Picture
 from otomatch.studies.results import Results
 from otomatch.studies.summary import Section, sections
 from otomatch.studies.tables import Table

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from otomatch.config import Config, load_config
 from otomatch.datasets import open_dataset
 from otomatch.errors import ConfigError
 from otomatch.studies.cells import RUN, Cell, make_cell
 from otomatch.studies.data import StudyData
 from otomatch.studies.grids import BASE, QUICK, QUICK_SCENES, Given, Study
 from otomatch.studies.results import Arm
+from otomatch.training.config import Config, load_config
 
 SEEDS = 3
 _OURS = ("run.seed", "data.path", "data.pairs")

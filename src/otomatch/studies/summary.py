@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from otomatch.report import markdown_table
+from otomatch.evaluation.tables import markdown_table
 from otomatch.studies.results import Results
 from otomatch.studies.tables import Table, difference_tables, extra_tables, result_tables
 from otomatch.studies.views import view_of

@@ -16,9 +16,9 @@ from otomatch import __version__
 from otomatch.library import SoundLibrary
 from otomatch.web import search_routes, sound_routes
 from otomatch.web.guard import Access, Guard
+from otomatch.web.limits import Limits
 from otomatch.web.problems import Detail, Problem, handle_problems
 from otomatch.web.services import Services
-from otomatch.web.settings import Limits
 
 STATIC = Path(__file__).parent / "static"
 """The page: index.html and what it loads."""

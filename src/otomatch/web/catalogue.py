@@ -9,7 +9,7 @@ from pathlib import PurePath
 from threading import Lock
 
 from otomatch.library import SoundLibrary
-from otomatch.types import Sound
+from otomatch.library.records import Sound
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from otomatch.decoders import AudioStream, open_stream
-from otomatch.web.opened import OpenedSound, OpenFile
+from otomatch.audio.decoders import AudioStream, open_stream
+from otomatch.web.limits import MEGABYTE
+from otomatch.web.open_files import OpenedSound, OpenFile
 from otomatch.web.problems import Problem
-from otomatch.web.settings import MEGABYTE
 
 MEDIA_TYPE = "audio/flac"
 

@@ -6,8 +6,8 @@ from typing import Any, TypedDict
 import numpy as np
 
 from otomatch import audio
-from otomatch.audio import Waveform
-from otomatch.decoders import open_stream
+from otomatch.audio.decoders import open_stream
+from otomatch.audio.waveform import Waveform
 from otomatch.errors import AudioError, MissingDecoderError, OtomatchError
 
 TARGET = f"{__name__}:decode_upload"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import soundfile
 
-from otomatch.decoders import CONTAINER_SUFFIXES, no_decoder, undecodable
+from otomatch.audio.decoders import CONTAINER_SUFFIXES, no_decoder, undecodable
 from otomatch.errors import AudioError
 
 _PLAYED = {

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from otomatch.errors import OtomatchError
 from otomatch.library import SoundLibrary
-from otomatch.types import Sound
-from otomatch.web.answers import MapCluster, MapPoint, SoundMap
+from otomatch.library.records import Sound
 from otomatch.web.problems import LOGGER
+from otomatch.web.schemas import MapCluster, MapPoint, SoundMap
 from otomatch.web.sound_map import TARGET
 from otomatch.web.worker import WorkerCrashError, WorkerProcess
 

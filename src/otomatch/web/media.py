@@ -15,11 +15,11 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from otomatch.errors import AudioError
-from otomatch.types import Sound
+from otomatch.library.records import Sound
 from otomatch.web import conversion, spectrogram
 from otomatch.web.conversion import Conversions
 from otomatch.web.formats import media_type
-from otomatch.web.opened import OpenedSound, OpenFile, open_sound
+from otomatch.web.open_files import OpenedSound, OpenFile, open_sound
 from otomatch.web.pools import Pool
 from otomatch.web.problems import LOGGER, Problem, problem_response
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from otomatch.types import Sound
-from otomatch.web.answers import SearchResponse
+from otomatch.library.records import Sound
 from otomatch.web.problems import CONTROLS, Problem, documented, sentences
+from otomatch.web.schemas import SearchResponse
 from otomatch.web.searches import Filters
 from otomatch.web.services import Services
 from otomatch.web.uploads import FIELD, Upload

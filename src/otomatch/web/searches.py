@@ -9,13 +9,13 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from otomatch.audio import Waveform
+from otomatch.audio.waveform import Waveform
 from otomatch.errors import InvalidInputError, LibraryError
 from otomatch.library import SoundLibrary
-from otomatch.types import Hit, Sound
-from otomatch.web.answers import Query, SearchResponse, SoundHit
+from otomatch.library.records import Hit, Sound
 from otomatch.web.catalogue import Catalogue, CatalogueKeeper, shown_folder
 from otomatch.web.problems import Problem
+from otomatch.web.schemas import Query, SearchResponse, SoundHit
 
 
 @dataclass(frozen=True, slots=True)

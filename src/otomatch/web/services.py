@@ -14,15 +14,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from otomatch.library import SoundLibrary
-from otomatch.web.answers import Health
 from otomatch.web.catalogue import CatalogueKeeper
 from otomatch.web.conversion import Conversions
+from otomatch.web.limits import Limits
 from otomatch.web.map_keeper import MapKeeper
 from otomatch.web.media import Media
 from otomatch.web.pools import Pool
 from otomatch.web.problems import LOGGER
+from otomatch.web.schemas import Health
 from otomatch.web.searches import Searches
-from otomatch.web.settings import Limits
 from otomatch.web.uploads import Decoder, Receiver
 
 _PREFIX, _LOCK = "otomatch-serve-", "lock"

@@ -17,7 +17,7 @@ from otomatch.errors import ConfigError
 from otomatch.library import SoundLibrary
 from otomatch.web.app import create_app
 from otomatch.web.guard import Access
-from otomatch.web.settings import Limits
+from otomatch.web.limits import Limits
 
 PORT = 8765
 """Where the server listens, unless it is told otherwise or somebody else does."""

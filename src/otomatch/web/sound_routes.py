@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from otomatch import __version__
 from otomatch.web import spectrogram as spectrograms
-from otomatch.web.answers import Folder, Folders, Health, SoundMap
 from otomatch.web.media import CACHING, PlayableResponse, etag, not_modified
 from otomatch.web.problems import documented
+from otomatch.web.schemas import Folder, Folders, Health, SoundMap
 from otomatch.web.search_routes import Chosen, Seconds, Shared
 
 router = APIRouter(prefix="/api")

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from otomatch.audio import LogMel, LogMelConfig
-from otomatch.decoders import excerpts, open_stream
-from otomatch.web.opened import OpenedSound
+from otomatch.audio.decoders import excerpts, open_stream
+from otomatch.audio.log_mel import LogMel, LogMelConfig
+from otomatch.web.open_files import OpenedSound
 from otomatch.web.problems import Problem
 
 MEDIA_TYPE = "image/png"

@@ -12,16 +12,11 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.types import Message
 
-from otomatch.audio import Waveform
+from otomatch.audio.waveform import Waveform
 from otomatch.web.decoding import TARGET
+from otomatch.web.limits import MEGABYTE, Limits
 from otomatch.web.problems import Problem
-from otomatch.web.settings import MEGABYTE, Limits
-from otomatch.web.worker import (
-    WorkerCrashError,
-    WorkerFailure,
-    WorkerProcess,
-    WorkerTimeoutError,
-)
+from otomatch.web.worker import WorkerCrashError, WorkerFailure, WorkerProcess, WorkerTimeoutError
 
 FIELD = "sound"
 """Name of the form's field that holds the file."""

@@ -1,0 +1,31 @@
+"""Sound files to mono waveforms, waveforms to log-mel spectrograms and windows."""
+
+from otomatch.audio.decoders import CONTAINER_SUFFIXES
+from otomatch.audio.log_mel import LogMel, LogMelConfig, mel_filterbank
+from otomatch.audio.waveform import (
+    AUDIO_SUFFIXES,
+    SOUNDFILE_SUFFIXES,
+    Waveform,
+    as_mono,
+    decode,
+    duration,
+    load,
+    resample,
+    stream,
+)
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "CONTAINER_SUFFIXES",
+    "SOUNDFILE_SUFFIXES",
+    "LogMel",
+    "LogMelConfig",
+    "Waveform",
+    "as_mono",
+    "decode",
+    "duration",
+    "load",
+    "mel_filterbank",
+    "resample",
+    "stream",
+]

@@ -1,0 +1,97 @@
+"""Tables of labelled recordings: the ESC-10 and ESC-50 layouts, and any made like them."""
+
+import csv
+from pathlib import Path
+
+from otomatch.datasets.table import Row
+from otomatch.errors import DatasetError
+
+TABLES = ("esc10.csv", "labels.csv", "meta/esc50.csv", "esc50.csv")
+
+
+def find_table(root: Path) -> Path:
+    """The table of a labelled folder.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    table = next((root / name for name in TABLES if (root / name).is_file()), None)
+    if table is None:
+        raise DatasetError(
+            f"{root}: no table of labels; expected one of {', '.join(TABLES)} with the columns "
+            "file_name, fold and label"
+        )
+    return table
+
+
+def read_labels(table: Path) -> list[Row]:
+    """The rows of a table of labels; underscores in class names become spaces.
+
+    Raises:
+        DatasetError: it is malformed, or gives one class two numbers (column ``target``).
+    """
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            names = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = names
+            file_column = _column(table, names, "file_name", "filename")
+            label_column = _column(table, names, "label", "category")
+            rows, numbers = [], dict[str, str]()
+            for fields in reader:
+                if any(isinstance(value, str) and value.strip() for value in fields.values()):
+                    values = (fields[file_column], fields[label_column])
+                    row = _row(table, fields, values, reader.line_num)
+                    _check_target(table, row, fields.get("target"), numbers)
+                    rows.append(row)
+            return rows
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{table}: not a UTF-8 CSV file ({error}); save it as one") from error
+
+
+def _column(table: Path, names: list[str], *wanted: str) -> str:
+    for name in wanted:
+        if name in names:
+            return name
+    raise DatasetError(f"{table}, line 1: no column {' or '.join(wanted)}; found {names}")
+
+
+def _row(
+    table: Path, fields: dict[str, str], values: tuple[str | None, str | None], line: int
+) -> Row:
+    name, label = ((value or "").strip() for value in values)
+    label = " ".join(label.replace("_", " ").split())
+    if not name or not label:
+        raise DatasetError(f"{table}, line {line}: needs a file name and a label, got {fields}")
+    return Row(
+        names=(f"audio/{name}", name),
+        line=line,
+        split=None,
+        label=label,
+        fold=_fold(table, fields.get("fold"), line),
+        start=None,
+        end=None,
+    )
+
+
+def _check_target(table: Path, row: Row, target: str | None, numbers: dict[str, str]) -> None:
+    """A class has one number; ``numbers`` are those of the rows so far."""
+    if target is None or row.label is None:
+        return
+    known = numbers.setdefault(row.label, target)
+    if known != target:
+        raise DatasetError(
+            f"{table}, line {row.line}: the class {row.label} has the target {target}, but "
+            f"{known} before; correct one of them"
+        )
+
+
+def _fold(table: Path, text: str | None, line: int) -> int | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise DatasetError(
+            f"{table}, line {line}: fold is {text!r}; expected a whole number"
+        ) from None

@@ -1,0 +1,1 @@
+"""Captioned scenes, composed from labelled recordings or rendered sounds."""

@@ -1,0 +1,50 @@
+"""Folders of labelled recordings: the ESC-10 and ESC-50 layouts, and any folder made like them.
+
+A folder holds a table, either ``esc10.csv`` or ``labels.csv`` (``file_name,fold,label``) or
+``meta/esc50.csv`` (``filename,fold,target,category,...``), and the recordings beside it or in
+``audio/``. ``fold`` may be missing or blank where no folds are asked for.
+"""
+
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+from otomatch import audio
+from otomatch.datasets.label_table import find_table, read_labels
+from otomatch.datasets.scenes.mixing import RATE
+from otomatch.datasets.scenes.sounds import Sound
+from otomatch.datasets.table import Row
+from otomatch.errors import DatasetError
+
+
+def recordings(root: str | Path, folds: Collection[int] | None = None) -> list[Sound]:
+    """The recordings of a labelled folder, in the order of their names.
+
+    Args:
+        root: the folder.
+        folds: the folds to keep; None for all.
+
+    Raises:
+        DatasetError: no table is found, it is malformed, or none of its rows is in the folds.
+    """
+    root = Path(root)
+    table = find_table(root)
+    rows = read_labels(table)
+    kept = [_sound(root, row) for row in rows if folds is None or row.fold in folds]
+    if not kept:
+        present = sorted({row.fold for row in rows if row.fold is not None})
+        raise DatasetError(f"{table}: no recording in folds {folds}; the table has {present}")
+    return sorted(kept, key=lambda sound: sound.name)
+
+
+def _sound(root: Path, row: Row) -> Sound:
+    name = row.names[-1]
+    path = next((root / place for place in row.names if (root / place).is_file()), root / name)
+    stat = path.stat() if path.is_file() else None
+    return Sound(
+        label=row.label or "",
+        name=name,
+        load=partial(audio.load, path, RATE),
+        stamp=f"{stat.st_size}" if stat else "missing",
+        fold=row.fold,
+    )

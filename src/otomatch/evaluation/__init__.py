@@ -1,0 +1,33 @@
+"""Retrieval, zero-shot classification, modality gap and plans, measured and reported."""
+
+from otomatch.evaluation.classification import (
+    ClassificationReport,
+    classify_embeddings,
+    classify_scores,
+)
+from otomatch.evaluation.evaluator import Evaluation, evaluate
+from otomatch.evaluation.gap import ModalityGap, modality_gaps
+from otomatch.evaluation.retrieval import (
+    DirectionReport,
+    RetrievalReport,
+    evaluate_embeddings,
+    evaluate_scores,
+    modality_gap,
+)
+from otomatch.evaluation.zero_shot import zeroshot
+
+__all__ = [
+    "ClassificationReport",
+    "DirectionReport",
+    "Evaluation",
+    "ModalityGap",
+    "RetrievalReport",
+    "classify_embeddings",
+    "classify_scores",
+    "evaluate",
+    "evaluate_embeddings",
+    "evaluate_scores",
+    "modality_gap",
+    "modality_gaps",
+    "zeroshot",
+]

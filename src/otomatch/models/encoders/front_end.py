@@ -1,0 +1,33 @@
+"""The part of an audio encoder that is fixed: waveform to log-mel features."""
+
+import torch
+from torch import Tensor
+
+from otomatch.audio.log_mel import LogMel, LogMelConfig
+from otomatch.models.encoders.freezing import Freezable
+
+
+class LogMelEncoder(Freezable):
+    """An audio encoder's front end; a subclass adds what is learned, and its width.
+
+    Args:
+        config: of the log-mel spectrogram.
+
+    Attributes: see `AudioEncoder`.
+    """
+
+    width: int
+
+    def __init__(self, config: LogMelConfig) -> None:
+        super().__init__()
+        self.front_end = LogMel(config)
+        self.sample_rate, self.bands = config.sample_rate, config.mels
+        self.frame_rate = config.sample_rate / config.hop
+        self.feature_key = repr(config)
+        self.window_seconds: float | None = None
+
+    @torch.no_grad()
+    def features(self, waveform: Tensor) -> Tensor:
+        """(samples,) at `sample_rate` -> (frames, bands), decibels."""
+        frames: Tensor = self.front_end(waveform.to(self.front_end.window.device))
+        return frames.to(waveform.device)

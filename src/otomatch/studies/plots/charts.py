@@ -1,0 +1,215 @@
+"""The pieces that a study's pictures are made of: lines with names at their ends, rows of dots."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from otomatch.evaluation.plots.style import COLOURS, MARKERS, PLAIN, SMALL
+from otomatch.studies.statistics import Exponent, Interval
+
+if TYPE_CHECKING:  # matplotlib is optional, and loads slowly
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+_APART = 0.15
+"""Inches between the names of two lines."""
+_DASHES = ("-", "--", "-.")
+"""Of lines, where one set of colours is not enough."""
+_POINTS: dict[str, Any] = {"markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.5}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of points.
+
+    Attributes:
+        name: written at its end.
+        style: number of its colour and marker; the same thing has the same in all panels.
+        x: where the points are, in order.
+        y: what was found there; an interval without ends has no bar.
+    """
+
+    name: str
+    style: int
+    x: tuple[float, ...]
+    y: tuple[Interval, ...]
+
+    def shown(self, log_x: bool = False, log_y: bool = False) -> "Line":
+        """Only the points that can be drawn."""
+        kept = [
+            (x, y)
+            for x, y in zip(self.x, self.y, strict=True)
+            if math.isfinite(x) and math.isfinite(y.value)
+            if (x > 0 or not log_x) and (y.value > 0 or not log_y)
+        ]
+        kept.sort(key=lambda point: point[0])
+        return Line(self.name, self.style, tuple(x for x, _ in kept), tuple(y for _, y in kept))
+
+
+def point(value: float) -> Interval:
+    """A value without an interval."""
+    return Interval(value, math.nan, math.nan)
+
+
+def colour(style: int) -> str:
+    """The colour of a style."""
+    return COLOURS[style % len(COLOURS)]
+
+
+def draw_lines(
+    axes: "Axes", lines: Sequence[Line], log_x: bool = False, log_y: bool = False
+) -> None:
+    """Draw lines with their points and bars, and write the name of each at its end.
+
+    Points that have no place on a logarithmic axis are left out.
+    """
+    lines = [kept for line in lines if (kept := line.shown(log_x, log_y)).x]
+    if not lines:
+        return
+    axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+    _widen(axes, lines, log_x, log_y)
+    for line in lines:
+        values = [y.value for y in line.y]
+        axes.errorbar(line.x, values, yerr=_bars(line.y, log_y), linewidth=1.2, **_look(line.style))
+    if log_x:
+        _label_log(axes.xaxis, sorted({x for line in lines for x in line.x}), most=8)
+    if log_y:
+        _label_log(axes.yaxis, axes.get_ylim())
+    _name_ends(axes, lines)
+
+
+def draw_points(axes: "Axes", lines: Sequence[Line]) -> None:
+    """Draw single points, each with its name; x may be 0, and is logarithmic above 100."""
+    lines = [kept for line in lines if (kept := line.shown()).x]
+    axes.set_xscale("symlog", linthresh=100, linscale=0.5)
+    for line in lines:
+        values = [y.value for y in line.y]
+        axes.errorbar(line.x, values, yerr=_bars(line.y), **_look(line.style))
+    axes.set_xlim(-30, None)
+    _name_ends(axes, lines)
+
+
+def draw_dots(
+    axes: "Axes", names: Sequence[str], values: Sequence[Interval], styles: Sequence[int]
+) -> None:
+    """Draw one dot with its bar for each name, the first on top; the first is also a dashed line.
+
+    Args:
+        axes: where.
+        names: written at the left.
+        values: as many; nan leaves the row empty.
+        styles: number of each dot's colour and marker.
+    """
+    for row, (value, style) in enumerate(zip(values, styles, strict=True)):
+        if math.isfinite(value.value):
+            axes.errorbar([value.value], [row], xerr=_bars([value]), **_look(style))
+    if values and math.isfinite(values[0].value):
+        axes.axvline(values[0].value, color="#888888", linewidth=0.8, linestyle="--", zorder=0)
+    axes.set_yticks(range(len(names)), names, **PLAIN)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.locator_params(axis="x", nbins=5)
+
+
+def draw_fit(axes: "Axes", fit: Exponent, sizes: Sequence[float], style: int) -> None:
+    """Draw a fitted power law over the sizes it was fitted to."""
+    if math.isfinite(fit.value) and sizes:
+        x = np.geomspace(min(sizes), max(sizes), 50)
+        axes.plot(x, fit.scale * x**fit.value, color=colour(style), linestyle=":", linewidth=1.2)
+
+
+def _look(style: int) -> dict[str, Any]:
+    marker = MARKERS[style % len(MARKERS)]
+    colours_used = style // len(COLOURS)
+    look = {"color": colour(style), "marker": marker, "linestyle": _DASHES[colours_used % 3]}
+    return {**look, "elinewidth": 0.9, **_POINTS}
+
+
+def _bars(values: Sequence[Interval], log: bool = False) -> "np.ndarray | None":
+    """Lengths below and above the values, (2, n); None where nothing has an interval."""
+    ends = np.array([(y.value - y.low, y.high - y.value) for y in values], np.float64).T
+    if np.isnan(ends).all():
+        return None
+    lengths = np.nan_to_num(ends).clip(min=0)
+    if log:  # a bar down to 0 or below has no end on a logarithmic axis
+        lengths[0] = np.minimum(lengths[0], 0.999 * np.array([y.value for y in values]))
+    return lengths
+
+
+def _widen(axes: "Axes", lines: Sequence[Line], log_x: bool, log_y: bool) -> None:
+    """Give room to a single value, around which no logarithmic axis can be scaled."""
+    x = {x for line in lines for x in line.x}
+    y = {end for line in lines for y in line.y for end in (y.value, y.low, y.high)}
+    for values, log, limit in ((x, log_x, axes.set_xlim), (y, log_y, axes.set_ylim)):
+        known = [value for value in values if math.isfinite(value)]
+        if log and max(known) < 1.01 * min(known):
+            limit(known[0] / 2, known[0] * 2)
+
+
+def _label_log(axis: "Axis", values: Sequence[float], most: int = 0) -> None:
+    """Write plain numbers at few places; at the values, if at most so many and well apart."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    apart = all(b > 1.4 * a for a, b in pairwise(values))
+    if len(values) <= most and apart:
+        axis.set_ticks(values)
+        axis.set_tick_params(rotation=45 if len(values) > 5 else 0)
+    elif values[-1] < 8 * values[0]:  # powers of ten would be too few
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+
+
+def _name_ends(axes: "Axes", lines: Sequence[Line]) -> None:
+    """Write names at the right, level with the ends of the lines but never over one another."""
+    if not lines:
+        return
+    axes.autoscale_view()
+    ends = [(line.x[-1], line.y[-1].value) for line in lines]
+    across = axes.transAxes.inverted().transform(axes.transData.transform(ends))
+    height = axes.get_window_extent().height / axes.figure.dpi  # about: the layout comes later
+    lines_each = max(line.name.count("\n") + 1 for line in lines)
+    places = _spread(across[:, 1].tolist(), _APART * lines_each / height)
+    for line, end, place in zip(lines, ends, places, strict=True):
+        leader = {"arrowstyle": "-", "color": colour(line.style), "linewidth": 0.5, "alpha": 0.6}
+        leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3}
+        axes.annotate(
+            line.name,
+            end,
+            (1.06, place),
+            textcoords="axes fraction",
+            color=colour(line.style),
+            fontsize=SMALL,
+            verticalalignment="center",
+            arrowprops=leader,
+            annotation_clip=False,
+            **PLAIN,
+        )
+
+
+def _spread(heights: Sequence[float], apart: float) -> list[float]:
+    """Places from 0 to 1, near the heights, in the same order and so far apart at least.
+
+    What is too close is pooled around its mean, as in isotonic regression. Where there is no room
+    for all, they go beyond 1.
+    """
+    order = np.argsort(heights, kind="stable")
+    groups: list[tuple[float, int]] = []  # the middle of a group, and its size
+    for height in np.asarray(heights)[order]:
+        middle, size = float(height), 1
+        while groups and middle - groups[-1][0] < apart * (size + groups[-1][1]) / 2:
+            other, count = groups.pop()
+            middle, size = (middle * size + other * count) / (size + count), size + count
+        groups.append((middle, size))
+    ranked = [middle + apart * (k - (size - 1) / 2) for middle, size in groups for k in range(size)]
+    places = [0.0] * len(ranked)
+    for rank, row in enumerate(order):
+        highest = 1 - apart * (len(ranked) - 1 - rank)
+        places[row] = max(apart * rank, min(highest, ranked[rank]))
+    return places

@@ -1,0 +1,1 @@
+"""Which training pairs are mismatched: p-values, weights, their table."""

@@ -1,0 +1,251 @@
+"""Overload: bounded places, one job for many who want the same, clients that leave."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+
+from otomatch.library import SoundLibrary
+from otomatch.web import spectrogram
+from otomatch.web.limits import Limits
+from otomatch.web.pools import Pool
+from otomatch.web.problems import Problem
+from tests.support.web import ids, make_library, served, write_model, write_sounds
+
+
+class Client:
+    """A request whose client leaves when it is told to."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+        self.request = Request({"type": "http"}, self._receive)
+
+    async def _receive(self):
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
+class Gate:
+    """Work that begins, and ends when the gate is opened."""
+
+    def __init__(self) -> None:
+        self.open, self.began, self.calls = threading.Event(), threading.Event(), []
+
+    def __call__(self, value):
+        self.calls.append(value)
+        self.began.set()
+        assert self.open.wait(10)
+        return value
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def blocked(gate) -> tuple[Pool, "asyncio.Future[int]"]:
+    """A pool of one thread, which waits at the gate, and the job there."""
+    pool = Pool("pictures", workers=1, queue=2)
+    blocker = asyncio.ensure_future(pool.run(Client().request, gate, 0))
+    await until(gate.began.is_set)
+    return pool, blocker
+
+
+@pytest.fixture
+def gate():
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+def test_beyond_its_places_a_pool_refuses_at_once_and_says_when_to_come_again(gate):
+    async def run() -> None:
+        pool = Pool("pictures", workers=1, queue=2)
+        jobs = [asyncio.ensure_future(pool.run(Client().request, gate, n)) for n in range(3)]
+        await until(gate.began.is_set)
+        with pytest.raises(Problem, match=r"too much to do \(pictures\)") as caught:
+            await pool.run(Client().request, gate, 3)
+        assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "1"})
+        gate.open.set()
+        assert await asyncio.gather(*jobs) == [0, 1, 2]
+        assert await pool.run(Client().request, gate, 4) == 4  # there is room again
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_those_who_want_the_same_share_one_job(gate):
+    async def run() -> None:
+        pool = Pool("pictures", workers=2, queue=0)
+        jobs = [asyncio.ensure_future(pool.run(Client().request, gate, 7, key="a")) for _ in "1234"]
+        await until(gate.began.is_set)
+        await asyncio.sleep(0.05)
+        gate.open.set()
+        assert await asyncio.gather(*jobs) == [7] * 4
+        assert gate.calls == [7]
+        await until(lambda: not pool._taken)
+        assert await pool.run(Client().request, gate, 8, key="a") == 8  # not the old answer
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_a_client_that_leaves_frees_its_place_in_the_queue(gate):
+    async def run() -> None:
+        pool = Pool("pictures", workers=1, queue=1)
+        first = asyncio.ensure_future(pool.run(Client().request, gate, 0))
+        await until(gate.began.is_set)
+        leaving = Client()
+        second = asyncio.ensure_future(pool.run(leaving.request, gate, 1))
+        await asyncio.sleep(0.01)
+        leaving.left.set()
+        with pytest.raises(Problem) as caught:
+            await second
+        assert caught.value.status == 499
+        await until(lambda: pool._taken == 1)
+        third = asyncio.ensure_future(pool.run(Client().request, gate, 2))
+        await asyncio.sleep(0.01)
+        gate.open.set()
+        assert await asyncio.gather(first, third) == [0, 2]
+        assert gate.calls == [0, 2]  # what nobody waits for was not done
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_one_who_leaves_does_not_take_the_job_from_the_others(gate):
+    async def run() -> None:
+        pool, blocker = await blocked(gate)
+        leaving = Client()
+        first = asyncio.ensure_future(pool.run(leaving.request, gate, 1, key="a"))
+        other = asyncio.ensure_future(pool.run(Client().request, gate, 1, key="a"))
+        await asyncio.sleep(0.01)
+        leaving.left.set()
+        with pytest.raises(Problem):
+            await first
+        gate.open.set()
+        assert await asyncio.gather(blocker, other) == [0, 1]
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_a_job_dropped_by_all_is_begun_anew_for_the_next(gate):
+    async def run() -> None:
+        pool, blocker = await blocked(gate)
+        leaving = Client()
+        first = asyncio.ensure_future(pool.run(leaving.request, gate, 1, key="a"))
+        await asyncio.sleep(0.01)
+        leaving.left.set()
+        with pytest.raises(Problem):
+            await first
+        again = asyncio.ensure_future(pool.run(Client().request, gate, 1, key="a"))
+        await asyncio.sleep(0.01)
+        gate.open.set()
+        assert await asyncio.gather(blocker, again) == [0, 1]
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_errors_reach_all_who_wait_and_free_the_place():
+    def fail():
+        raise Problem(404, "gone")
+
+    async def run() -> None:
+        pool = Pool("pictures", workers=1, queue=0)
+        for _ in range(3):
+            jobs = [pool.run(Client().request, fail, key="a") for _ in "12"]
+            found = await asyncio.gather(*jobs, return_exceptions=True)
+            assert [error.status for error in found] == [404, 404]
+            await until(lambda: not pool._taken)
+        pool.close()
+
+    asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory, tiny_bert) -> SoundLibrary:
+    folder = tmp_path_factory.mktemp("pools")
+    return make_library(folder, write_model(folder, tiny_bert), write_sounds(folder / "sounds"))
+
+
+def ask(client, addresses: list[str]) -> list:
+    """Answers to requests that are sent at once."""
+    answers: dict[str, object] = {}
+    threads = [
+        threading.Thread(target=lambda a=a: answers.setdefault(a, client.get(a))) for a in addresses
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [answers[address] for address in addresses]
+
+
+def test_an_overloaded_server_answers_503_and_goes_on(library, monkeypatch):
+    busy = threading.Event()
+    picture = spectrogram.picture
+
+    def slow(*arguments):
+        busy.wait(1.0)
+        return picture(*arguments)
+
+    monkeypatch.setattr(spectrogram, "picture", slow)
+    with served(library, limits=Limits(media_workers=1, media_queue=2)) as client:
+        id_ = ids(library)["high.wav"]
+        places = [f"/api/sounds/{id_}/spectrogram?width={width}" for width in range(100, 120)]
+        answers = ask(client, places)
+        statuses = [answer.status_code for answer in answers]
+        assert set(statuses) == {200, 503}
+        assert statuses.count(200) >= 3
+        refused = answers[statuses.index(503)]
+        assert refused.headers["retry-after"] == "1"
+        assert "try again" in refused.json()["detail"]
+        # What has nothing to do with pictures was not held up, nor is anything now.
+        assert client.get("/api/search", params={"q": "rain"}).status_code == 200
+        busy.set()
+        assert client.get(places[-1]).status_code == 200
+
+
+def test_too_many_searches_are_refused_while_pictures_go_on(library, monkeypatch):
+    gate = Gate()
+    search = SoundLibrary.search
+    monkeypatch.setattr(
+        SoundLibrary, "search", lambda self, *a, **o: gate(0) or search(self, *a, **o)
+    )
+    with served(library, limits=Limits(model_workers=1, model_queue=0)) as client:
+        held: list = []
+        first = threading.Thread(
+            target=lambda: held.append(client.get("/api/search", params={"q": "rain"}))
+        )
+        first.start()
+        assert gate.began.wait(10)
+        assert client.get("/api/search", params={"q": "wind"}).status_code == 503
+        picture = client.get(f"/api/sounds/{ids(library)['high.wav']}/spectrogram")
+        assert picture.status_code == 200
+        gate.open.set()
+        first.join()
+        assert held[0].status_code == 200
+
+
+def test_one_picture_wanted_by_many_is_drawn_once_and_kept(library, monkeypatch):
+    drawn = []
+    picture = spectrogram.picture
+    monkeypatch.setattr(
+        spectrogram, "picture", lambda source, *span: drawn.append(span) or picture(source, *span)
+    )
+    with served(library) as client:
+        place = f"/api/sounds/{ids(library)['high.wav']}/spectrogram?width=77"
+        first = client.get(place)
+        assert all(client.get(place).content == first.content for _ in range(5))
+        assert len(drawn) == 1
+        kept = client.get(place, headers={"If-None-Match": first.headers["etag"]})
+        assert (kept.status_code, kept.content) == (304, b"")
+        path = Path(library.sound(ids(library)["high.wav"]).path)
+        path.touch()
+        assert client.get(place).headers["etag"] != first.headers["etag"]
+        assert len(drawn) == 2
