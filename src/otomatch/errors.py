@@ -1,4 +1,14 @@
-"""One exception per cause; every message says what was found, what was expected, what to do."""
+"""One exception per cause, and the checks of arguments that all rooms share.
+
+Every message says what was found, what was expected, and where possible what to do about it.
+"""
+
+import math
+import numbers
+from collections.abc import Collection
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class OtomatchError(Exception):
@@ -43,3 +53,37 @@ class MissingDependencyError(OtomatchError, ImportError):
 
 class MissingDecoderError(AudioError, MissingDependencyError):
     """A sound file needs a decoder that is not installed; nothing is wrong with the file."""
+
+
+def one_of(name: str, value: T, allowed: Collection[T]) -> T:
+    """Return ``value``; raise InvalidInputError unless it is one of ``allowed``."""
+    if value not in allowed:
+        raise InvalidInputError(
+            f"{name} is {value!r}; expected one of {', '.join(map(str, allowed))}"
+        )
+    return value
+
+
+def at_least(name: str, value: int, minimum: int) -> int:
+    """Return ``value``; raise InvalidInputError unless it is a whole number >= ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+        raise InvalidInputError(f"{name} is {value!r}; expected a whole number >= {minimum}")
+    return value
+
+
+def positive(name: str, value: float) -> float:
+    """Return ``value``; raise InvalidInputError unless it is a finite number > 0."""
+    if not _is_number(value) or not 0 < value < math.inf:
+        raise InvalidInputError(f"{name} is {value!r}; expected a finite number > 0")
+    return value
+
+
+def non_negative(name: str, value: float) -> float:
+    """Return ``value``; raise InvalidInputError unless it is a finite number >= 0."""
+    if not _is_number(value) or not 0 <= value < math.inf:
+        raise InvalidInputError(f"{name} is {value!r}; expected a finite number >= 0")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,13 +1,16 @@
-"""Published files: fetched once, checked by their md5 sum, resumed where they were cut off.
+"""Files: the cache folder, downloads that resume, and atomic replacement of files and folders.
 
-Files are kept in folders below `cache_folder`: ``$OTOMATCH_CACHE``, else
-``$XDG_CACHE_HOME/otomatch``, else ``~/.cache/otomatch``; it can be deleted at any time.
+The cache is ``$OTOMATCH_CACHE``, else ``$XDG_CACHE_HOME/otomatch``, else ``~/.cache/otomatch``. It
+can be deleted at any time.
 """
 
 import hashlib
 import os
+import secrets
+import shutil
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,70 @@ from otomatch.errors import DownloadError
 
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_SECONDS = 30  # without a byte
+
+
+PARTIAL = ".partial"
+"""Ending of the temporary names that `replacing` uses; a kill can leave such a file or folder."""
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Replace a file or folder atomically with what is written to a temporary path beside it.
+
+    The temporary name is unique, so that several processes may replace the same path at once; the
+    last one wins. If an error is raised, the temporary file or folder is removed and ``path`` stays
+    as it was. A folder that exists is moved aside first, so that for an instant there is none.
+
+    Args:
+        path: File or folder to replace; its parent folder is created if needed.
+        durable: Flush the file to disk before it replaces the old one.
+
+    Yields:
+        Path to write the new file or folder to; it does not exist yet.
+
+    Raises:
+        OSError: Something cannot be written or replaced.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _beside(path)
+    try:
+        yield partial
+        if durable:
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+        if partial.is_dir():
+            _replace_folder(path, partial)
+        else:
+            partial.replace(path)
+    finally:
+        _remove(partial)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file atomically with ``text`` in UTF-8, as `replacing` does."""
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
+def _beside(path: Path) -> Path:
+    # Names may be up to 255 bytes long, so a long one is cut before the random part is added.
+    stem = path.name.encode()[:200].decode(errors="ignore")
+    return path.with_name(f".{stem}.{secrets.token_hex(4)}{PARTIAL}")
+
+
+def _replace_folder(path: Path, partial: Path) -> None:
+    old = _beside(path)
+    if path.exists():
+        path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:
