@@ -28,6 +28,7 @@ from otomatch.cli.output import (
     show_warnings_plainly,
 )
 from otomatch.cli.plots import app as picture_app
+from otomatch.cli.remedies import message
 from otomatch.errors import ConfigError, OtomatchError
 
 app = typer.Typer(
@@ -58,7 +59,7 @@ def main() -> None:
     try:
         app()
     except OtomatchError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(message(error))}", soft_wrap=True)
         sys.exit(1)
 
 
