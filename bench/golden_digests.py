@@ -33,19 +33,20 @@ import numpy as np
 import pyarrow.parquet
 import soundfile
 import torch
+from pydantic_core import to_json
 from safetensors import safe_open
 from torch import Tensor, nn
 
 # All imports from otomatch stand here: what moves a name changes these lines and no others.
 import otomatch
 from otomatch import audio, encoders, retrieval
-from otomatch.datasets.caption_noise import corrupt
+from otomatch.datasets.caption_noise import add_caption_noise
 from otomatch.datasets.scenes.composition import compose
 from otomatch.evaluation import classify_embeddings, classify_scores, modality_gaps
 from otomatch.evaluation.minibatch_plans import plan_approximation
 from otomatch.studies.cells import make_cell
 from otomatch.studies.grids import BASE, STUDIES, Given
-from otomatch.training import dump_toml, load_config
+from otomatch.training.config import Config, dump_toml, load_config
 from otomatch.training.mismatch.p_values import nearest, pair_weights, rank_p_values
 from otomatch.transport.spectrum import effective_rank, eigenvalues, spectrum
 from otomatch.web.app import create_app
@@ -65,7 +66,7 @@ NETWORK |= {"num_attention_heads": [2, 2], "projection_dim": 12}
 FRONT = {"sample_rate": 48000, "n_fft": 1024, "hop": 480, "mels": 64, "low": 50.0, "high": 14e3}
 CLAP = {"config": NETWORK, "front_end": FRONT, "window_seconds": 10.0}
 ENCODERS: dict[str, Any] = {"small": {}, "Cnn10": {}, "ResNet38": {}, "clap": CLAP}
-TINY = ("data.val_share=0.25", "data.max_seconds=2.0", "model.dim=12", "model.hidden=16")
+TINY = ("data.val_share=0.25", "model.window_seconds=2.0", "model.dim=12", "model.hidden=16")
 TINY += ("audio.settings={channels = [4, 6, 8, 8], hidden = 8}",)
 TINY += ("optim.batch=6", "optim.epochs=2", "optim.lr=0.01")
 AUTO = ("loss.target=trimmed", "loss.mass=auto", "data.noise=0.3")
@@ -73,7 +74,7 @@ RANK_5 = ("ground.name=low-rank", "ground.rank=5")
 RUNS = {
     "plain": (),
     "auto": AUTO,
-    "similar": (*AUTO, "data.noise_kind=similar", "loss.null=similar", "loss.evidence=caption"),
+    "similar": (*AUTO, "data.noise_kind=similar", "mismatch.null=similar", "mismatch.unit=caption"),
     "partial": ("loss.mass=0.8", "loss.scale=1.0", "data.noise=0.2", "data.noise_kind=caption"),
     "ntxent": ("loss.name=ntxent", "loss.entropy=0.1", "ground.name=identity"),
     "triplet": (*RANK_5, "loss.name=triplet", "text.trainable=true", "optim.accumulate=2"),
@@ -145,6 +146,36 @@ def settled(folder: Path) -> Path:
     for path in folder.rglob("*"):
         os.utime(path, (1e9, 1e9))
     return folder
+
+
+MOVED = {  # fields of a configuration: section, name, and section, name and successor before
+    ("model", "window_seconds"): ("data", "max_seconds", "noise"),
+    ("schedule", "mass_epochs"): ("loss", "mass_epochs", "scale"),
+    ("mismatch", "unit"): ("loss", "evidence", "scale"),
+    ("mismatch", "null"): ("loss", "null", "scale"),
+    ("optim", "text_encoder_lr"): ("optim", "encoder_lr", "weight_decay"),
+    ("optim", "audio_encoder_lr"): None,
+}
+
+
+def as_before(tree: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Give a configuration the field names, and their order, that it had in the first digests."""
+    tree = {name: dict(section) for name, section in tree.items()}
+    for (section, name), old in MOVED.items():
+        found = name in tree[section]
+        value = tree[section].pop(name, None)
+        if old is None:
+            assert value is None
+        elif found and (old[0] != "loss" or tree["loss"]["name"] == "matching"):
+            home, place = tree[old[0]], list(tree[old[0]]).index(old[2])
+            fields = list(home.items())
+            tree[old[0]] = dict([*fields[:place], (old[1], value), *fields[place:]])
+    return {name: tree[name] for name in tree if name not in ("schedule", "mismatch")}
+
+
+def json_before(config: Config) -> str:
+    """Dump a configuration to JSON as `as_before`, for keys that are hashes of it."""
+    return to_json(as_before(config.model_dump())).decode()
 
 
 def counted(node: Any) -> Any:
@@ -308,7 +339,7 @@ def digest_runs(work: Work) -> None:
 
 def digest_saved(work: Work, name: str, path: Path) -> None:
     """Digest a file of a run without times, versions and absolute places."""
-    readers = {"config.json": json.loads, "config.toml": tomllib.loads}
+    readers = {"config.json": json.loads, "config.toml": lambda t: as_before(tomllib.loads(t))}
     if path.suffix == ".safetensors":
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -344,7 +375,7 @@ def digest_scores(work: Work) -> None:
     captions = [[f"{row} {i}" for i in range(1 + row % 3)] for row in range(30)]
     for kind in ("clip", "caption", "similar"):
         vectors = sounds if kind == "similar" else None
-        work.put(f"score/noise {kind}", corrupt(captions, 0.4, 1, kind, vectors))
+        work.put(f"score/noise {kind}", add_caption_noise(captions, 0.4, 1, kind, vectors))
 
 
 def digest_library(work: Work) -> None:
@@ -387,9 +418,10 @@ def digest_openapi(work: Work) -> None:
 def digest_keys(work: Work) -> None:
     """Digest configurations as resolved, keys of the studies' cells and text encoders."""
     configs = Path(__file__).parents[1] / "configs"
+    Config.model_dump_json = json_before  # type: ignore[assignment,method-assign]
     for path in (None, *sorted(configs.glob("*.toml"))):
         config, name = load_config(path), path.name if path else "defaults"
-        written = tomllib.loads(dump_toml(config))
+        written = as_before(tomllib.loads(dump_toml(config)))
         work.put(f"key/{name}/", {"json": config.model_dump_json(), "toml": written})
     for study, quick in product(STUDIES.values(), (False, True)):
         arms = study.arms(Given(quick, load_config(None, BASE), 2000, ("first", "second")))

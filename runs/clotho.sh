@@ -17,5 +17,5 @@ data=clotho:$DATA
 need clotho "$DATA" DATA
 # The baselines' files are for AudioCaps; these are the fields in which that for Clotho differs.
 compare_losses clotho clotho-resnet38-bert \
-  --set data.max_seconds=30.0 --set optim.epochs=150 --set augment.time_share=0.028
+  --set model.window_seconds=30.0 --set optim.epochs=150 --set augment.time_share=0.028
 show clotho

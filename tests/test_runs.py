@@ -153,7 +153,7 @@ def test_baselines_on_clotho_take_whole_clips_as_m_ltm_does(place, finished):
     finished("clotho")
     for folder in (place["OUT"] / "clotho").iterdir():
         config = load_config(folder / "seed-0" / "config.toml")
-        assert (config.data.max_seconds, config.augment.time_share) == (30, 0.028), folder
+        assert (config.model.window_seconds, config.augment.time_share) == (30, 0.028), folder
 
 
 def test_sounds_of_another_folder_are_classified_anew(place, tmp_path):

@@ -221,7 +221,7 @@ def test_a_clap_trains_frozen_or_not_with_heads_or_without(trainable, hidden, ti
         f"text.encoder='clap:{tiny_clap}'",
         f"text.trainable={trainable}",
         "text.dropout=0.2",
-        "data.max_seconds=1",
+        "model.window_seconds=1",
         f"model.hidden={hidden}",
         "optim.epochs=1",
     )

@@ -125,7 +125,7 @@ def test_arms_of_different_studies_that_say_the_same_are_the_same_cell(settings)
 def test_arms_are_what_their_labels_say_whatever_the_file_they_start_from_says(tmp_path):
     path = tmp_path / "other.toml"
     path.write_text(
-        "[loss]\nname = 'matching'\nmass = 0.9\nmass_epochs = 1.0\ntarget = 'trimmed'\n"
+        "[loss]\nname = 'matching'\nmass = 0.9\ntarget = 'trimmed'\n[schedule]\nmass_epochs = 1.0\n"
         "[ground]\nname = 'identity'\n[optim]\nlr = 1e-4\nbatch = 64\nepochs = 3\n"
     )
     base = load_config(path)
@@ -134,8 +134,9 @@ def test_arms_are_what_their_labels_say_whatever_the_file_they_start_from_says(t
         name: {arm.label: load_config(path, arm.overrides) for arm in study.arms(given)}
         for name, study in STUDIES.items()
     }
-    plain = configs["losses"]["m-LTM"].loss
-    assert (plain.mass, plain.target, plain.mass_epochs) == (None, "full", None)
+    plain = configs["losses"]["m-LTM"]
+    assert (plain.loss.mass, plain.loss.target) == (None, "full")
+    assert plain.schedule.mass_epochs is None
     assert configs["noise"]["partial 0.6; 20 % random"].loss.mass == 0.6
     assert configs["metric"]["full"].ground.model_dump() == {"name": "full", "project": True}
     assert configs["metric"]["full, not projected"].ground.project is False

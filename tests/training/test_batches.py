@@ -68,7 +68,7 @@ def test_the_stretches_of_all_processes_make_up_each_batch(total, size, workers,
     parts = []
     for rank in range(workers):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("otomatch.parallel.process_group.count", lambda: workers)
+            patch.setattr("otomatch.parallel.process_group.world_size", lambda: workers)
             patch.setattr("otomatch.parallel.process_group.rank", lambda rank=rank: rank)
             batches = EpochBatches(total, size, drop_last, seed)
             parts.append(list(batches))

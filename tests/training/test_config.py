@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from otomatch.errors import ConfigError
 from otomatch.training.config import Config, dump_toml, load_config
 
-SECTIONS = "data, audio, text, model, ground, loss, optim, augment, run"
+SECTIONS = "data, audio, text, model, ground, loss, schedule, mismatch, optim, augment, run"
 
 
 def between(low, high, open_low=False, open_high=False):
@@ -33,12 +33,11 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=6,
 )
-trees = section(
+sections_but_the_loss = section(
     data=section(
         path=text,
         val=text,
         val_share=between(0, 1, open_low=True, open_high=True),
-        max_seconds=positive,
         noise=between(0, 1),
         noise_kind=st.sampled_from(["clip", "caption", "similar"]),
     ),
@@ -54,41 +53,19 @@ trees = section(
         max_tokens=count(3),
         dropout=st.none() | between(0, 1, open_high=True),
     ),
-    model=section(dim=count(), hidden=count(0), dropout=between(0, 1, open_high=True)),
+    model=section(
+        dim=count(),
+        hidden=count(0),
+        dropout=between(0, 1, open_high=True),
+        window_seconds=positive,
+    ),
     ground=section(name=st.sampled_from(["identity", "diagonal", "full"]))
     | st.builds(lambda rest: {"name": "full", **rest}, section(project=st.booleans()))
     | st.builds(lambda rank: {"name": "low-rank", **rank}, section(rank=count())),
-    loss=section(
-        name=st.just("matching"),
-        epsilon=positive,
-        mass=st.none() | between(0, 1, open_low=True),
-        target=st.sampled_from(["full", "trimmed"]),
-        scale=st.just("max") | positive,
-        gradient=st.sampled_from(["implicit", "unrolled"]),
-    )
-    | st.builds(
-        lambda rest: {"name": "matching", "mass": "auto", "target": "trimmed", **rest},
-        section(
-            evidence=st.sampled_from(["clip", "caption"]),
-            null=st.sampled_from(["random", "similar"]),
-        ),
-    )
-    | st.builds(
-        lambda rest: {"name": "matching", "mass": 0.5, **rest},
-        section(mass_epochs=st.none() | between(0, 1e300)),
-    )
-    | st.builds(
-        lambda rest: {"name": "triplet", **rest},
-        section(margin=positive, negatives=st.sampled_from(["sum", "hardest"])),
-    )
-    | st.builds(lambda rest: {"name": "weighted-triplet", **rest}, section(margin=positive))
-    | st.builds(
-        lambda rest: {"name": "ntxent", **rest},
-        section(temperature=positive, entropy=between(0, 1e300)),
-    ),
     optim=section(
         lr=positive,
-        encoder_lr=st.none() | positive,
+        text_encoder_lr=st.none() | positive,
+        audio_encoder_lr=st.none() | positive,
         weight_decay=between(0, 1e300),
         batch=count(2),
         drop_last=st.booleans(),
@@ -111,6 +88,43 @@ trees = section(
         checkpoint_minutes=positive,
     ),
 )
+
+losses = (
+    section(
+        name=st.just("matching"),
+        epsilon=positive,
+        mass=st.none() | between(0, 1, open_low=True),
+        target=st.sampled_from(["full", "trimmed"]),
+        scale=st.just("max") | positive,
+        gradient=st.sampled_from(["implicit", "unrolled"]),
+    )
+    | st.builds(
+        lambda rest: {"name": "triplet", **rest},
+        section(margin=between(0, 1e300), negatives=st.sampled_from(["sum", "hardest"])),
+    )
+    | st.builds(
+        lambda rest: {"name": "weighted-triplet", **rest}, section(margin=between(0, 1e300))
+    )
+    | st.builds(
+        lambda rest: {"name": "ntxent", **rest},
+        section(temperature=positive, entropy=between(0, 1e300)),
+    )
+)
+loss_sections = (
+    section(loss=losses)
+    | st.builds(
+        lambda rest: {"loss": {"mass": "auto", "target": "trimmed"}, "mismatch": rest},
+        section(
+            unit=st.sampled_from(["clip", "caption"]),
+            null=st.sampled_from(["random", "similar"]),
+        ),
+    )
+    | st.builds(
+        lambda rest: {"loss": {"mass": 0.5}, "schedule": rest},
+        section(mass_epochs=st.none() | between(0, 1e300)),
+    )
+)
+trees = st.builds(lambda rest, loss: rest | loss, sections_but_the_loss, loss_sections)
 
 
 def refused(*overrides, path=None):
@@ -144,7 +158,7 @@ def test_every_field_is_written_with_its_value_and_its_meaning():
     assert "# AdamW and its schedule." in written
     assert "lr = 0.25  # Peak learning rate." in written
     about = (
-        "Share of the mass that is transported; none: all of it; auto: estimated (trimmed only)."
+        "Mass of the plan; none: 1, a balanced plan; auto: estimated (with target trimmed only)."
     )
     assert f"mass = 0.95  # {about}" in written
     for name, part in Config():
@@ -155,7 +169,7 @@ def test_every_field_is_written_with_its_value_and_its_meaning():
 
 def test_a_field_that_is_none_is_written_as_a_comment_because_toml_has_no_null():
     about = (
-        "Share of the mass that is transported; none: all of it; auto: estimated (trimmed only)."
+        "Mass of the plan; none: 1, a balanced plan; auto: estimated (with target trimmed only)."
     )
     assert f"# mass = none  # {about}" in dump_toml(Config()).splitlines()
 
@@ -178,7 +192,7 @@ def sections(model: type[BaseModel]):
 
 def test_every_section_and_every_field_says_what_it_is():
     kinds = list(sections(Config))
-    assert len(kinds) == 14
+    assert len(kinds) == 16
     for kind in kinds:
         assert kind.__doc__
         for name, field in kind.model_fields.items():
@@ -232,7 +246,7 @@ def test_one_configuration_never_shares_its_encoder_settings_with_another():
         ("loss.mass=1", 1.0),
         ("loss.scale=max", "max"),
         ("loss.scale=2", 2.0),
-        ("optim.encoder_lr=none", None),
+        ("optim.text_encoder_lr=none", None),
         ("ground.name=identity", "identity"),
         ("audio.settings={channels = [4, 6], hidden = 8}", {"channels": [4, 6], "hidden": 8}),
         ("audio.settings.hidden=8", {"hidden": 8}),
@@ -272,6 +286,16 @@ def test_the_kind_of_loss_and_ground_metric_brings_its_own_fields():
     assert (config.loss.name, config.ground.name) == ("matching", "full")
 
 
+def test_another_kind_of_loss_drops_what_a_file_says_of_the_mass_of_the_plan(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text("[loss]\nmass = 0.9\n[schedule]\nmass_epochs = 2.0\n[optim]\nlr = 0.5\n")
+    config = load_config(path, ["loss.name=ntxent"])
+    assert (config.schedule.mass_epochs, config.optim.lr) == (None, 0.5)
+    assert load_config(path, ["loss.name=matching"]).schedule.mass_epochs == 2
+    path.write_text("[loss]\nmass = 'auto'\ntarget = 'trimmed'\n[mismatch]\nunit = 'caption'\n")
+    assert load_config(path, ["loss.name=triplet"]).mismatch == Config().mismatch
+
+
 @pytest.mark.parametrize("override", ["lr=0.1", "optim.lr", "optim.=3", ".lr=3", "=", ""])
 def test_an_override_that_names_no_field_is_refused_with_the_form_expected(override):
     with pytest.raises(ConfigError, match=r"expected section\.field=value") as error:
@@ -296,7 +320,7 @@ def test_an_override_below_something_that_is_no_section_is_refused(tmp_path):
     [
         ("data.val_share=0", "0: Input should be greater than 0"),
         ("data.val_share=1.0", "1.0: Input should be less than 1"),
-        ("data.max_seconds=0.0", "0.0: Input should be greater than 0"),
+        ("model.window_seconds=0.0", "0.0: Input should be greater than 0"),
         ("data.noise=1.5", "1.5: Input should be less than or equal to 1"),
         ("data.noise=-0.5", "-0.5: Input should be greater than or equal to 0"),
         ("data.noise_kind=clips", "'clips': Input should be 'clip', 'caption' or 'similar'"),
@@ -340,16 +364,32 @@ def test_a_wrong_value_is_refused_with_its_field_and_what_is_allowed(override, m
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optim.rate=1", "optim.rate = 1: unknown key; known here: lr, encoder_lr, weight_decay, "
-         "batch, drop_last, accumulate, epochs, warmup, clip_norm"),
+        ("optim.rate=1", "optim.rate = 1: unknown key; known here: lr, text_encoder_lr, "
+         "audio_encoder_lr, weight_decay, batch, drop_last, accumulate, epochs, warmup, clip_norm"),
         ("train.lr=1", f"train = {{'lr': 1}}: unknown key; known here: {SECTIONS}"),
         ("loss.temperature=1", "loss.temperature = 1: unknown key; known here: name, epsilon, "
-         "mass, target, mass_epochs, evidence, null, scale, tolerance, max_iterations, gradient"),
+         "mass, target, scale, tolerance, max_iterations, gradient"),
         ("ground.rank=8", "ground.rank = 8: unknown key; known here: name, project"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_is_refused_with_the_keys_that_are_known_there(override, message):
     assert refused(override) == [message]
+
+
+def test_the_keys_of_an_old_file_are_refused_one_by_one(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(
+        "[data]\nmax_seconds = 10.0\n[loss]\nname = 'matching'\nmass_epochs = 2.0\n"
+        "evidence = 'clip'\nnull = 'random'\n[optim]\nencoder_lr = 1e-4\n"
+    )
+    lines = refused(path=path)
+    assert [line.partition(": unknown key; known here: ")[0] for line in lines] == [
+        "data.max_seconds = 10.0",
+        "loss.mass_epochs = 2.0",
+        "loss.evidence = 'clip'",
+        "loss.null = 'random'",
+        "optim.encoder_lr = 0.0001",
+    ]
 
 
 def test_a_key_of_another_kind_of_loss_or_ground_metric_is_unknown():
@@ -373,14 +413,15 @@ def test_a_key_of_another_kind_of_loss_or_ground_metric_is_unknown():
     ("overrides", "message"),
     [
         (["loss.mass=auto"], "mass = 'auto' needs target = 'trimmed'"),
-        (["loss.evidence=caption"], "evidence and null do nothing without mass = 'auto'"),
-        (["loss.mass=0.5", "loss.null=similar"], "evidence and null do nothing without"),
-        (["loss.mass_epochs=2"], "mass_epochs does nothing without a mass that is a number"),
+        (["mismatch.unit=caption"], "unit and null do nothing without loss.mass = 'auto'"),
+        (["loss.mass=0.5", "mismatch.null=similar"], "unit and null do nothing without"),
+        (["schedule.mass_epochs=2"], "mass_epochs does nothing without a loss.mass that is a "),
+        (["loss.name=ntxent", "schedule.mass_epochs=2"], "mass_epochs does nothing without"),
     ],
 )
 def test_a_field_that_would_be_ignored_is_refused(overrides, message):
     (line,) = refused(*overrides)
-    assert line.startswith("loss = {'name': 'matching'")
+    assert line.startswith(f"{overrides[-1].partition('.')[0]} = {{'")
     assert message in line
     assert "Value error" not in line
 

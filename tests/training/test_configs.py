@@ -61,7 +61,7 @@ def test_joint_space_batch_clipping_and_seed_are_those_published(name):
     config = published(name)
     assert (config.model.dim, config.model.hidden) == (1024, 2048)
     assert (config.optim.batch, config.optim.clip_norm, config.run.seed) == (256, 2, 1997)
-    assert config.data.max_seconds == (30 if name.startswith("clotho") else 10)
+    assert config.model.window_seconds == (30 if name.startswith("clotho") else 10)
     assert config.optim.epochs == (5 * 30 if name.startswith("clotho") else 30)
     assert config.data.noise == (0.4 if run_of(name) == "noise" else 0)
 
@@ -78,7 +78,7 @@ def test_the_loss_its_metric_and_its_rate_are_those_published(name):
         assert config.loss.mass == (0.95 if run == "noise" else None)
         assert (config.loss.target, config.loss.scale) == ("full", "max")
     if run != "clap-heads":
-        assert config.optim.lr == config.optim.encoder_lr == (1e-4 if run in LOSSES else 5e-5)
+        assert config.optim.lr == config.optim.text_encoder_lr == (1e-4 if run in LOSSES else 5e-5)
         assert (config.optim.weight_decay, config.optim.warmup) == (0, 0)
 
 
@@ -95,7 +95,7 @@ def test_encoders_are_pretrained_and_fine_tuned_with_the_published_dropout_and_m
     assert (text.dropout, config.model.dropout) == (0.2, 0)
     assert (config.augment.time_masks, config.augment.band_masks) == (2, 2)
     assert config.augment.band_share == 8 / 64
-    seconds = 22.5 if name.startswith("clotho") else config.data.max_seconds
+    seconds = 22.5 if name.startswith("clotho") else config.model.window_seconds
     assert config.augment.time_share == pytest.approx(64 / (100 * seconds), abs=5e-4)
     with torch.device("meta"):  # no weights are needed to see that the settings fit the network
         settings = {**config.audio.settings, "checkpoint": "saved"}
@@ -120,7 +120,7 @@ def test_a_run_in_miniature_trains_is_evaluated_and_classifies(
     overrides = [*SMALL, f"text.encoder={tiny_bert}"]
     if run_of(name) == "clap-heads":
         overrides = [f"{part}.encoder=clap:{tiny_clap}" for part in ("audio", "text")]
-        overrides.append("data.max_seconds=1")  # what the small CLAP takes
+        overrides.append("model.window_seconds=1")  # what the small CLAP takes
     overrides += ["model.dim=12", "model.hidden=16", "optim.batch=3", "optim.epochs=2"]
     arguments = [part for override in overrides for part in ("--set", override)]
     trained = invoke(

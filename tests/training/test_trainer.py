@@ -110,8 +110,8 @@ def test_every_loss_falls_when_a_few_clips_are_learnt_by_heart(loss, tiny_bert, 
         ("loss.name=triplet", "loss.negatives=hardest"),
         ("run.precision=bf16",),
         ("run.precision=no",),
-        ("text.trainable=true", "text.pooling=cls", "optim.encoder_lr=0.001"),
-        ("data.max_seconds=0.2", "optim.warmup=0"),
+        ("text.trainable=true", "text.pooling=cls", "optim.text_encoder_lr=0.001"),
+        ("model.window_seconds=0.2", "optim.warmup=0"),
         ("optim.batch=1000",),
     ],
 )
@@ -452,7 +452,7 @@ def test_weight_decay_spares_vectors_and_the_metric_and_text_has_its_own_rate(to
 @pytest.mark.parametrize("trainable", [False, True])
 def test_the_text_encoder_learns_only_where_it_may(trainable, tones, tiny_bert, tmp_path):
     flag = f"text.trainable={str(trainable).lower()}"
-    config = tiny_config(tones, tiny_bert, flag, "optim.encoder_lr=0.01")
+    config = tiny_config(tones, tiny_bert, flag, "optim.text_encoder_lr=0.01")
     before = build_model(config).text_encoder.fingerprint()
     result = train(config, tmp_path / "run", progress=False)
     after = AudioTextModel.from_pretrained(result.model).text_encoder.fingerprint()
@@ -508,7 +508,7 @@ def test_half_precision_without_a_gpu_is_refused_clearly(tones, tiny_bert, tmp_p
 
 # --- frozen audio encoders ---------------------------------------------------------------------
 
-FROZEN = ("audio.trainable=false", "data.max_seconds=0.2")  # three windows of half a second
+FROZEN = ("audio.trainable=false", "model.window_seconds=0.2")  # three windows of half a second
 
 
 def test_a_frozen_audio_encoder_is_run_once_and_never_changes(
@@ -687,7 +687,7 @@ LONG = (
     "optim.epochs=3",
     "run.seed=2",
     "text.trainable=true",
-    "optim.encoder_lr=0.003",
+    "optim.text_encoder_lr=0.003",
     "optim.batch=7",
     "optim.drop_last=false",
     "optim.accumulate=2",
@@ -809,7 +809,7 @@ def test_a_killed_run_with_a_frozen_clap_gives_the_same_bits(tones, tiny_clap, t
         f"text.encoder={clap!r}",
         "text.trainable=true",
         "text.dropout=0.2",
-        "data.max_seconds=1",
+        "model.window_seconds=1",
     ]
     config, events = tmp_path / "config.toml", tmp_path / "events.json"
     config.write_text(dump_toml(tiny_config(tones, tiny_clap, *overrides, OFTEN)))

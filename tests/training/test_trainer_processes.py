@@ -130,7 +130,7 @@ def test_two_processes_train_the_model_of_one(loss, pair, tones, tiny_bert, cach
 def test_four_processes_share_uneven_batches_and_a_text_encoder_that_learns(
     four, tones, tiny_bert, cache, tmp_path
 ):
-    still_text = ("text.trainable=true", "text.dropout=0", "optim.encoder_lr=0.001")
+    still_text = ("text.trainable=true", "text.dropout=0", "optim.text_encoder_lr=0.001")
     config = tiny_config(tones, tiny_bert, *MUCH, *still_text, "optim.batch=6")  # 6, 6 and 4 pairs
     alone = train(config, tmp_path / "alone", progress=False)
     (tmp_path / "config.toml").write_text(dump_toml(config))

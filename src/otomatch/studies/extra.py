@@ -21,7 +21,8 @@ from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.embedding import embed_pairs
 from otomatch.studies.cells import RUN, Cell, write
 from otomatch.studies.loss_cost import loss_cost
-from otomatch.training.config import Config, MatchingConfig
+from otomatch.training.config import Config
+from otomatch.training.sections import MatchingConfig
 
 FILE = "extra.json"
 PAIRS, PARTITIONS = 1024, 20

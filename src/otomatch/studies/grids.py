@@ -20,9 +20,9 @@ _MATCHING = (
     "loss.name=matching",
     "loss.target=full",
     "loss.mass=none",
-    "loss.mass_epochs=none",
-    "loss.evidence=clip",
-    "loss.null=random",
+    "schedule.mass_epochs=none",
+    "mismatch.unit=clip",
+    "mismatch.null=random",
 )
 _NTXENT = ("loss.name=ntxent", "loss.entropy=0.0")
 _TRIPLET = ("loss.name=triplet", "loss.negatives=sum")
@@ -139,7 +139,7 @@ def _noise_arms(noise: float, kind: str) -> list[Arm]:
         methods["partial, told"] = (*_MATCHING, told)
         methods["trimmed, told"] = (*_MATCHING, "loss.target=trimmed", told)
     if kind == "similar":
-        methods["trimmed auto, similar null"] = (*_AUTO, "loss.null=similar")
+        methods["trimmed auto, similar null"] = (*_AUTO, "mismatch.null=similar")
     auditor = list(methods)[-1] if kind == "similar" else "trimmed auto"
     methods["audit, then m-LTM"] = _MATCHING
     wrong = () if not noise else (f"data.noise={noise}", f"data.noise_kind={_KINDS[kind]}")

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from otomatch.models.feature_cache import ClipRows
-from otomatch.parallel import process_group as processes
+from otomatch.parallel import process_group
 
 
 class Batch(NamedTuple):
@@ -48,7 +48,7 @@ class EpochBatches(Sampler[list[int]]):
     def __init__(self, total: int, size: int, drop_last: bool, seed: int) -> None:
         self.total, self.size, self.seed, self.epoch = total, min(size, total), seed, 0
         rest = total % self.size
-        self.rest = 0 if drop_last or rest < max(2, processes.count()) else rest
+        self.rest = 0 if drop_last or rest < max(2, process_group.world_size()) else rest
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""
@@ -61,12 +61,12 @@ class EpochBatches(Sampler[list[int]]):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.total).tolist()
         for step in range(len(self)):
             whole = order[step * self.size :][: self._rows(step)]
-            yield whole[processes.share(len(whole))]
+            yield whole[process_group.own_part(len(whole))]
 
     def place(self, step: int) -> tuple[slice, int]:
         """This process's rows of a batch, and how many the batch has."""
         rows = self._rows(step)
-        return processes.share(rows), rows
+        return process_group.own_part(rows), rows
 
     def _rows(self, step: int) -> int:
         return self.size if step < self.total // self.size else self.rest

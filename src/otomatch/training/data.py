@@ -13,12 +13,12 @@ from torch import Tensor
 
 from otomatch.datasets import CaptionDataset, open_dataset
 from otomatch.datasets.base import Clip, Skipped
-from otomatch.datasets.caption_noise import corrupt
+from otomatch.datasets.caption_noise import add_caption_noise
 from otomatch.errors import DatasetError
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.embedding import meanings
 from otomatch.models.feature_cache import ClipRows, clip_features, clip_states, text_states
-from otomatch.parallel import process_group as processes
+from otomatch.parallel import process_group
 from otomatch.training.config import Config
 from otomatch.training.mismatch.table import FILE, keep_right
 
@@ -74,8 +74,10 @@ class Material:
         """
         rows = [row for clip in self.val_clips for row in self.caption_rows[clip]]
         text_clip = [i for i, c in enumerate(self.val_clips) for _ in self.caption_rows[c]]
-        audio = processes.spread(self.val_clips, lambda clips: self._embed_clips(model, clips))
-        text = processes.spread(rows, lambda part: self._embed_captions(model, part))
+        audio = process_group.map_parts(
+            lambda clips: self._embed_clips(model, clips), self.val_clips
+        )
+        text = process_group.map_parts(lambda part: self._embed_captions(model, part), rows)
         return torch.cat(audio), torch.cat(text), text_clip
 
     def _embed_clips(self, model: AudioTextModel, clips: Sequence[int]) -> Tensor:
@@ -245,7 +247,7 @@ def _exchange(
         return caption_rows, None
     own = [clips[clip].captions for clip in train_clips]
     similar = data.noise_kind == "similar"
-    noise = corrupt(
+    noise = add_caption_noise(
         own,
         data.noise,
         config.run.seed,

@@ -7,14 +7,14 @@ from torch import Tensor
 from otomatch.losses import LOSSES
 from otomatch.losses.matching import MatchingLoss
 from otomatch.losses.pair_batch import Metric
-from otomatch.parallel.process_group import count
+from otomatch.parallel.process_group import world_size
 from otomatch.training.batches import Batch
-from otomatch.training.config import Config, MatchingConfig
+from otomatch.training.config import Config
 from otomatch.training.mismatch.pair_weights import PairEvidence
+from otomatch.training.sections import MatchingConfig
 
 TRIMMED_MASS_EPOCHS = 3.0
 """Until cost ranks pairs, trimming would drop right ones."""
-_NOT_THE_LOSS = {"name", "mass_epochs", "evidence", "null"}
 
 
 class Objective:
@@ -26,9 +26,10 @@ class Objective:
     """
 
     def __init__(self, config: Config, evidence: PairEvidence | None) -> None:
-        settings = config.loss.model_dump(exclude=_NOT_THE_LOSS)
-        self.loss = LOSSES[config.loss.name](**settings, gather=count() > 1)
+        settings = config.loss.model_dump(exclude={"name"})
+        self.loss = LOSSES[config.loss.name](**settings, gather=world_size() > 1)
         self.settings, self.evidence = config.loss, evidence
+        self.mass_epochs = config.schedule.mass_epochs
 
     def __call__(
         self, audio: Tensor, text: Tensor, metric: Metric, batch: Batch, epochs: float
@@ -57,7 +58,7 @@ class Objective:
         settings = self.settings
         if not isinstance(settings, MatchingConfig) or not isinstance(settings.mass, float):
             return None
-        falling = settings.mass_epochs
+        falling = self.mass_epochs
         if falling is None:
             falling = TRIMMED_MASS_EPOCHS if settings.target == "trimmed" else 0.0
         fallen = min(1.0, epochs / falling) if falling else 1.0

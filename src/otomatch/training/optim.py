@@ -8,7 +8,7 @@ from torch import nn
 
 from otomatch.errors import RunError
 from otomatch.models.audio_text_model import AudioTextModel
-from otomatch.training.config import OptimConfig
+from otomatch.training.sections import OptimConfig
 
 
 def schedule(step: int, total: int, warmup: float) -> float:
@@ -38,12 +38,15 @@ def precision(wanted: str) -> str:
 
 def parameter_groups(model: AudioTextModel, optim: OptimConfig) -> list[dict[str, Any]]:
     """Trainable parameters by learning rate and weight decay; vectors and the metric have none."""
-    slow = optim.lr / 10 if optim.encoder_lr is None else optim.encoder_lr
+    rates = {
+        "text_encoder": optim.lr / 10 if optim.text_encoder_lr is None else optim.text_encoder_lr,
+        "audio_encoder": optim.lr if optim.audio_encoder_lr is None else optim.audio_encoder_lr,
+    }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        rate = slow if name.startswith("text_encoder.") else optim.lr
+        rate = rates.get(name.partition(".")[0], optim.lr)
         plain = parameter.ndim < 2 or name.startswith("ground.")
         groups.setdefault((rate, 0.0 if plain else optim.weight_decay), []).append(parameter)
     return [

@@ -28,13 +28,13 @@ from otomatch.evaluation.evaluator import evaluate, score_embeddings
 from otomatch.evaluation.retrieval import RetrievalReport
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.encoders import audio_encoder, text_encoder
-from otomatch.parallel import process_group as processes
+from otomatch.parallel import process_group
 from otomatch.parallel.batch_norm import convert_batch_norm
 from otomatch.training import checkpoint, progress
 from otomatch.training import run_folder as journal
 from otomatch.training.augmentation import spec_augment
 from otomatch.training.batches import Batch, EpochBatches, PairCollator
-from otomatch.training.config import Config, MatchingConfig, dump_toml
+from otomatch.training.config import Config, dump_toml
 from otomatch.training.data import prepare
 from otomatch.training.diagnostics import gradient_norms
 from otomatch.training.mismatch.pair_weights import PairEvidence, write_pairs
@@ -43,6 +43,7 @@ from otomatch.training.monitor import Monitor
 from otomatch.training.objective import Objective
 from otomatch.training.optim import parameter_groups, precision, schedule
 from otomatch.training.progress import print_skipped
+from otomatch.training.sections import MatchingConfig
 from otomatch.transport.spectrum import eigenvalues, spectrum
 
 
@@ -83,8 +84,8 @@ def train(config: Config, run: str | Path, *, progress: bool = True) -> Training
         DatasetError: the data set cannot be opened, or has too few usable clips.
         RunError: the folder belongs to another run or is damaged, or the loss became NaN.
     """
-    processes.join()
-    console = Console(stderr=True, quiet=not progress or processes.rank() > 0)
+    process_group.initialize()
+    console = Console(stderr=True, quiet=not progress or process_group.rank() > 0)
     trainer = _Trainer(config, Path(run), console)
     trainer.fit()
     return trainer.result()
@@ -118,15 +119,15 @@ class _Trainer:
         self.config, self.run, self.console = config, run, console
         AcceleratorState._reset_state()  # or a second run could not have another precision
         self.accelerator = Accelerator(mixed_precision=precision(config.run.precision))
-        processes.first_before_others(lambda: journal.check_folder(run, config))
+        process_group.rank_zero_first(lambda: journal.check_folder(run, config))
         torch.manual_seed(config.run.seed)
         self.model = build_model(config).to(self.accelerator.device)
-        self.material = processes.first_before_others(lambda: prepare(config, self.model, console))
+        self.material = process_group.rank_zero_first(lambda: prepare(config, self.model, console))
         print_skipped(console, self.material.skipped)
-        self.leads = processes.rank() == 0
+        self.leads = process_group.rank() == 0
         if self.leads:
             journal.claim_folder(run, config, self.material.fingerprint, self.material.noise)
-        if processes.count() > 1:
+        if process_group.world_size() > 1:
             convert_batch_norm(self.model)
         self.collator = self._collator()
         optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optim))
@@ -173,7 +174,7 @@ class _Trainer:
     def _due(self, saved: float) -> bool:
         """Whether to write a checkpoint now, between two updates."""
         late = time.monotonic() - saved > 60 * self.config.run.checkpoint_minutes
-        return self._updates_after(self.state.step - 1) and processes.agree(late)
+        return self._updates_after(self.state.step - 1) and process_group.broadcast(late)
 
     def _step(self, batch: Batch) -> dict[str, float]:
         """The gradient of one batch, and a projected step where one is due; what is logged."""
@@ -219,7 +220,7 @@ class _Trainer:
 
     def _descend(self) -> dict[str, float]:
         """One projected gradient step; returns the gradient's norm, whole and by part."""
-        processes.average_gradients(self.model.parameters())
+        process_group.average_gradients(self.model.parameters())
         self.accelerator.unscale_gradients()
         parts = gradient_norms(self.model)
         clip = self.config.optim.clip_norm
@@ -235,7 +236,7 @@ class _Trainer:
     def _seed_step(self) -> np.random.Generator:
         # Dropout and SpecAugment depend on where the run is, not on how it got there.
         place = [self.config.run.seed, self.state.epoch, self.state.step]
-        own = [processes.rank()] if processes.rank() else []
+        own = [process_group.rank()] if process_group.rank() else []
         torch.manual_seed(int(np.random.SeedSequence([*place, 2, *own]).generate_state(1)[0]))
         return np.random.default_rng([*place, 3])
 
@@ -315,7 +316,7 @@ class _Trainer:
 
     def _resume(self, optimizer: torch.optim.Optimizer) -> _State:
         saved = checkpoint.read(self.run / "checkpoint")
-        processes.wait()  # nobody writes the next one before all have read this one
+        process_group.barrier()  # nobody writes the next one before all have read this one
         if saved is None:
             return _State()
         checkpoint.restore(saved, self.model, optimizer)
@@ -337,8 +338,8 @@ class _Trainer:
             self.material,
             self.config.model.dim,
             self.config.run.seed,
-            by_clip=loss.evidence == "clip",
-            similar=loss.null == "similar",
+            by_clip=self.config.mismatch.unit == "clip",
+            similar=self.config.mismatch.null == "similar",
             device=self.accelerator.device,
         )
 
@@ -370,7 +371,7 @@ class _Trainer:
 
     def result(self) -> TrainingResult:
         """Measure the best model, on the test split if there is one, and write it down."""
-        processes.wait()  # for the model's folder
+        process_group.barrier()  # for the model's folder
         model = AudioTextModel.from_pretrained(self.run / "model").to(self.accelerator.device)
         dataset = self.material.final
         report = evaluate(model, dataset, progress=not self.console.quiet)
@@ -392,6 +393,5 @@ def build_model(config: Config) -> AudioTextModel:
         audio_encoder(audio.encoder, trainable=audio.trainable, **audio.settings),
         text_encoder(text.encoder, **text.model_dump(exclude={"encoder"})),
         ground=config.ground.model_dump(),
-        window_seconds=config.data.max_seconds,
         **config.model.model_dump(),
     )

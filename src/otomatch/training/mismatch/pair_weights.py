@@ -15,7 +15,7 @@ from torch import Tensor
 
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.embedding import meanings
-from otomatch.parallel import process_group as processes
+from otomatch.parallel import process_group
 from otomatch.training.data import Material
 from otomatch.training.mismatch.p_values import Ints, nearest, pair_weights, rank_p_values
 from otomatch.training.mismatch.table import COLUMNS, FILE
@@ -71,7 +71,7 @@ class PairEvidence:
         if len(clips) > 1:
             self._judge(model, clips, epoch)
         judged = (self.weights, self.p_values, self.clean_share)
-        self.weights, self.p_values, self.clean_share = processes.agree(judged)
+        self.weights, self.p_values, self.clean_share = process_group.broadcast(judged)
         self._forget()
 
     def _judge(self, model: AudioTextModel, clips: list[int], epoch: int) -> None:
@@ -91,9 +91,9 @@ class PairEvidence:
 
     def _collect(self) -> None:
         """Bring what the processes have seen to the first one."""
-        self._seen = processes.collect(self._seen, self.device)
-        self._drawn = processes.collect(self._drawn + 1, self.device) - 1
-        if processes.rank():
+        self._seen = process_group.reduce_sum(self._seen, self.device)
+        self._drawn = process_group.reduce_sum(self._drawn + 1, self.device) - 1
+        if process_group.rank():
             self._forget()
 
     def _forget(self) -> None:
@@ -141,7 +141,7 @@ class PairEvidence:
         """Undo `tensors`."""
         self.weights, self.p_values = tensors["weights"], tensors["p_values"]
         self.clean_share = float(tensors["clean_share"].item())
-        if processes.rank() == 0:
+        if process_group.rank() == 0:
             self._seen, self._drawn = tensors["seen"], tensors["drawn"]
 
     def table(self) -> str:
