@@ -25,7 +25,7 @@ PARTIAL = ".partial"
 
 
 @contextmanager
-def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = False, overwrite: bool = True) -> Iterator[Path]:
     """Replace a file or folder atomically with what is written to a temporary path beside it.
 
     The temporary name is unique, so that several processes may replace the same path at once; the
@@ -35,6 +35,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Args:
         path: File or folder to replace; its parent folder is created if needed.
         durable: Flush the file to disk before it replaces the old one.
+        overwrite: Replace a folder that exists. If False, a folder that another process has created
+            in the meantime is kept and the new one discarded, so that there is never none.
 
     Yields:
         Path to write the new file or folder to; it does not exist yet.
@@ -50,7 +52,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
         if partial.is_dir():
-            _replace_folder(path, partial)
+            _replace_folder(path, partial, overwrite)
         else:
             partial.replace(path)
     finally:
@@ -69,11 +71,17 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{stem}.{secrets.token_hex(4)}{PARTIAL}")
 
 
-def _replace_folder(path: Path, partial: Path) -> None:
+def _replace_folder(path: Path, partial: Path, overwrite: bool) -> None:
     old = _beside(path)
     if path.exists():
+        if not overwrite:
+            return
         path.rename(old)
-    partial.rename(path)
+    try:
+        partial.rename(path)
+    except OSError:
+        if overwrite or not path.exists():
+            raise
     shutil.rmtree(old, ignore_errors=True)
 
 
