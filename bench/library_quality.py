@@ -25,8 +25,8 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from otomatch import audio
-from otomatch.datasets.scenes.recordings import recordings
-from otomatch.datasets.scenes.rendered import instruments
+from otomatch.datasets.scenes.recordings import find_recordings
+from otomatch.datasets.scenes.rendered import rendered_sounds
 from otomatch.evaluation.tables import markdown_table
 from otomatch.library import SoundFile, SoundLibrary
 from otomatch.library.search import fulltext
@@ -58,7 +58,7 @@ def make_library(place: Path, model: str, files: Mapping[Path, str]) -> tuple[So
 def linked(data: Path, fold: int, place: Path, named: str) -> dict[Path, str]:
     """Links to the recordings of a fold whose names say nothing, the class, or another one."""
     rng, found = random.Random(0), dict[Path, str]()  # noqa: S311
-    sounds = recordings(data, [fold])
+    sounds = find_recordings(data, [fold])
     classes = sorted({sound.label for sound in sounds})
     place.mkdir(parents=True)
     for row, sound in enumerate(sounds):
@@ -79,7 +79,7 @@ def rendered(place: Path, each: int = 16) -> dict[Path, str]:
     place.mkdir(parents=True)
     found: dict[Path, str] = {}
     counts: dict[str, int] = {}
-    for row, sound in enumerate(instruments("test")):
+    for row, sound in enumerate(rendered_sounds("test")):
         counts[sound.label] = counts.get(sound.label, 0) + 1
         if counts[sound.label] <= each:
             path = place / f"{row:04d}.flac"
@@ -223,7 +223,7 @@ def copies(sound: Path, place: Path) -> list[Path]:
 
 def duplicates(data: Path, fold: int, model: str, work: Path) -> None:
     """Pairs of copies that are found, and pairs that are none."""
-    originals = recordings(data, [fold])
+    originals = find_recordings(data, [fold])
     place = work / "copies"
     place.mkdir()
     files = {

@@ -19,8 +19,8 @@ import numpy as np
 import soundfile
 
 from otomatch.datasets.scenes.mixing import RATE
-from otomatch.datasets.scenes.recordings import recordings
-from otomatch.datasets.scenes.sounds import Sound
+from otomatch.datasets.scenes.recordings import find_recordings
+from otomatch.datasets.scenes.sounds import SourceSound
 from otomatch.library import SoundLibrary
 
 FILES, PARTS = 24, 6
@@ -43,8 +43,8 @@ class Part(NamedTuple):
 def long_files(source: Path, fold: int, place: Path, seed: int) -> list[Part]:
     """Write them, each in a folder of its own; what is where."""
     rng = np.random.default_rng(seed)
-    by_label: dict[str, list[Sound]] = {}
-    for sound in recordings(source, [fold]):
+    by_label: dict[str, list[SourceSound]] = {}
+    for sound in find_recordings(source, [fold]):
         by_label.setdefault(sound.label, []).append(sound)
     parts = []
     for number in range(FILES):

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from otomatch.datasets.caption_noise import corrupt, derange, derange_near
+from otomatch.datasets.caption_noise import add_caption_noise, derange, derange_near
 from otomatch.errors import InvalidInputError
 
 quick = hypothesis_settings(max_examples=150, deadline=None)
@@ -89,14 +89,14 @@ def test_other_wrong_arguments_are_refused():
     with pytest.raises(InvalidInputError, match="seed"):
         derange(["a", "b"], 1.0, -1)
     with pytest.raises(InvalidInputError, match="unknown kind"):
-        corrupt([["a"], ["b"]], 1.0, 0, kind="word")
+        add_caption_noise([["a"], ["b"]], 1.0, 0, kind="word")
 
 
 CAPTIONS = [[f"clip {row} text {i}" for i in range(1 + row % 5)] for row in range(50)]
 
 
 def test_a_wrong_clip_has_all_captions_of_one_other_clip():
-    noise = corrupt(CAPTIONS, 0.4, 3)
+    noise = add_caption_noise(CAPTIONS, 0.4, 3)
     assert len(noise.clips) == 20
     for row, (new, old) in enumerate(zip(noise.captions, CAPTIONS, strict=True)):
         assert (list(new) == old) == (row not in noise.clips)
@@ -105,7 +105,7 @@ def test_a_wrong_clip_has_all_captions_of_one_other_clip():
 
 
 def test_captions_that_go_wrong_one_by_one_leave_each_clip_its_number():
-    noise = corrupt(CAPTIONS, 0.4, 3, kind="caption")
+    noise = add_caption_noise(CAPTIONS, 0.4, 3, kind="caption")
     assert [len(new) for new in noise.captions] == [len(old) for old in CAPTIONS]
     assert len(noise.indices) == round(0.4 * sum(map(len, CAPTIONS)))
     for row, (new, old) in enumerate(zip(noise.captions, CAPTIONS, strict=True)):
@@ -114,7 +114,7 @@ def test_captions_that_go_wrong_one_by_one_leave_each_clip_its_number():
 
 @pytest.mark.parametrize("kind", ["clip", "caption"])
 def test_the_record_says_where_every_caption_came_from(kind):
-    noise = corrupt(CAPTIONS, 0.6, 5, kind)
+    noise = add_caption_noise(CAPTIONS, 0.6, 5, kind)
     before = [text for group in CAPTIONS for text in group]
     after = [text for group in noise.captions for text in group]
     assert after == [before[row] for row in noise.sources]
@@ -238,7 +238,7 @@ def test_the_seed_decides_which_near_ones_are_exchanged():
 
 def test_similar_noise_gives_a_clip_all_captions_of_one_of_another_label():
     labels = [f"label {row % 7}" for row in range(50)]
-    noise = corrupt(CAPTIONS, 0.5, 3, "similar", directions(50), labels)
+    noise = add_caption_noise(CAPTIONS, 0.5, 3, "similar", directions(50), labels)
     assert len(noise.clips) == 25
     before = [text for group in CAPTIONS for text in group]
     after = [text for group in noise.captions for text in group]
@@ -254,7 +254,7 @@ def test_similar_noise_never_counts_the_same_captions_in_another_order_as_wrong(
     vectors = directions(4, dim=2)
     vectors[1] = vectors[0]
     for seed in range(10):
-        noise = corrupt(captions, 1.0, seed, "similar", vectors)
+        noise = add_caption_noise(captions, 1.0, seed, "similar", vectors)
         assert all(set(new) != set(old) for new, old in zip(noise.captions, captions, strict=True))
 
 
@@ -279,7 +279,7 @@ def test_wrong_arguments_of_near_exchanges_are_refused(arguments, message):
 
 def test_similar_noise_needs_vectors():
     with pytest.raises(InvalidInputError, match="needs the vectors of the clips"):
-        corrupt([["a"], ["b"]], 1.0, 0, kind="similar")
+        add_caption_noise([["a"], ["b"]], 1.0, 0, kind="similar")
 
 
 def test_near_exchanges_of_a_large_set_take_seconds():

@@ -9,10 +9,10 @@ import torch
 from rich.console import Console
 
 from otomatch import audio
-from otomatch.datasets import DATASETS, absolute, open_dataset
+from otomatch.datasets import DATASETS, absolute_reference, open_dataset
+from otomatch.datasets.caption_table import read_rows
 from otomatch.datasets.clips import assemble
 from otomatch.datasets.clotho import CLOTHO
-from otomatch.datasets.table import read_rows
 from otomatch.errors import DatasetError
 from otomatch.models.feature_cache import clip_features
 from otomatch.training.batches import PairCollator
@@ -225,10 +225,10 @@ def test_a_folder_whose_own_name_holds_a_colon_is_that_folder(tmp_path, monkeypa
 
 def test_references_are_made_absolute_with_their_name_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert absolute("clotho:data") == f"clotho:{tmp_path / 'data'}"
-    assert absolute("AudioCaps:data") == f"audiocaps:{tmp_path / 'data'}"
-    assert absolute("data") == str(tmp_path / "data")
-    assert absolute("~") == str(Path.home().resolve())
+    assert absolute_reference("clotho:data") == f"clotho:{tmp_path / 'data'}"
+    assert absolute_reference("AudioCaps:data") == f"audiocaps:{tmp_path / 'data'}"
+    assert absolute_reference("data") == str(tmp_path / "data")
+    assert absolute_reference("~") == str(Path.home().resolve())
 
 
 def test_a_folder_opens_without_a_name_where_only_one_data_set_has_its_tables(tmp_path):

@@ -310,7 +310,7 @@ def test_opening_looks_at_each_file_once_however_many_captions_it_has(tmp_path, 
     from otomatch.datasets import clips
 
     calls = []
-    monkeypatch.setattr(clips, "unreadable", lambda path: calls.append(path) or "")
+    monkeypatch.setattr(clips, "unreadable_reason", lambda path: calls.append(path) or "")
     write_caption_folder(tmp_path, {f"{i}.wav": [f"text {j}" for j in range(5)] for i in range(20)})
     assert len(open_dataset(tmp_path).captions) == 100
     assert len(calls) == 20

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import py7zr
 import pytest
 
-from otomatch.datasets import fetch, open_dataset, unpack
+from otomatch.datasets import archives, fetch, open_dataset
 from otomatch.datasets.fetch import audiocaps_guide, fetch_clotho, fetch_esc50
 from otomatch.errors import DatasetError, DownloadError, MissingDependencyError
 from tests.support.layouts import CLOTHO_FOLDERS, write_clotho, write_esc50
@@ -241,7 +241,7 @@ def test_no_member_of_a_zip_archive_may_leave_the_folder(tmp_path, name):
         archive.writestr("good.txt", "good")
         archive.writestr(name, "evil")
     with pytest.raises(DownloadError, match="would be written outside"):
-        unpack.unpack(tmp_path / "a.zip", tmp_path / "out")
+        archives.unpack(tmp_path / "a.zip", tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -251,7 +251,7 @@ def test_no_member_of_a_7z_archive_may_leave_the_folder(tmp_path, monkeypatch):
         monkeypatch.setattr("py7zr.py7zr.check_archive_path", lambda _: True)
         archive.writestr("evil", "../evil.txt")
     with pytest.raises(DownloadError, match="would be written outside"):
-        unpack.unpack(tmp_path / "a.7z", tmp_path / "out")
+        archives.unpack(tmp_path / "a.7z", tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -265,7 +265,7 @@ def test_links_in_archives_are_refused(tmp_path):
         archive.write(tmp_path / "link", "link")
     for name in ("a.zip", "a.7z"):
         with pytest.raises(DownloadError, match="'link' is a link"):
-            unpack.unpack(tmp_path / name, tmp_path / "out")
+            archives.unpack(tmp_path / name, tmp_path / "out")
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".7z"])
@@ -278,20 +278,20 @@ def test_a_damaged_archive_is_an_error_that_says_what_to_do(tmp_path, suffix):
     else:
         write_7z(path, tmp_path / "source")
     whole = path.read_bytes()
-    unpack.unpack(path, tmp_path / "out")
+    archives.unpack(path, tmp_path / "out")
     for damaged in (whole[:1000], whole[:2000] + bytes(100) + whole[2100:]):
         path.write_bytes(damaged)
         with pytest.raises(DownloadError, match="remove it and run the command again"):
-            unpack.unpack(path, tmp_path / "out")
+            archives.unpack(path, tmp_path / "out")
 
 
 def test_a_full_disk_is_noticed_before_unpacking(tmp_path, monkeypatch):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "zeros").write_bytes(bytes(10_000))
     write_zip(tmp_path / "a.zip", tmp_path / "source")
-    monkeypatch.setattr(unpack.shutil, "disk_usage", lambda _: SimpleNamespace(free=9_999))
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: SimpleNamespace(free=9_999))
     with pytest.raises(DownloadError, match="make room"):
-        unpack.unpack(tmp_path / "a.zip", tmp_path / "out")
+        archives.unpack(tmp_path / "a.zip", tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 

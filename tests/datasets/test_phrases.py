@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from otomatch.datasets.scenes.phrases import TEMPLATES, captions, phrases_for, vocabulary
+from otomatch.datasets.scenes.phrases import TEMPLATES, phrase_table, phrases_for, scene_captions
 from otomatch.datasets.scenes.rendered import INSTRUMENTS
 from otomatch.errors import InvalidInputError
 
@@ -28,7 +28,7 @@ def every_caption(label, other="rain", draws=12):
     scenes += [(k, p) for k in ("sequence", "overlap") for p in ((label, other), (other, label))]
     for kind, labels in scenes:
         for _ in range(draws):
-            yield from captions(kind, labels, rng, len(TEMPLATES[kind]))
+            yield from scene_captions(kind, labels, rng, len(TEMPLATES[kind]))
 
 
 def test_there_are_words_for_all_of_esc50_esc10_and_the_instruments():
@@ -93,14 +93,14 @@ def test_five_captions_of_a_clip_are_five_different_wordings(kind):
     for seed in range(200):
         rng = np.random.default_rng(seed)
         labels = tuple(rng.choice(LABELS, 1 if kind == "single" else 2, replace=False).tolist())
-        assert len(set(captions(kind, labels, rng))) == 5
+        assert len(set(scene_captions(kind, labels, rng))) == 5
 
 
 @pytest.mark.parametrize("kind", ["sequence", "overlap"])
 def test_no_wording_fits_both_orders_of_two_sounds(kind):
     rng = np.random.default_rng(0)
     forth, back = (
-        {text for _ in range(200) for text in captions(kind, labels, rng, 16)}
+        {text for _ in range(200) for text in scene_captions(kind, labels, rng, 16)}
         for labels in (("dog bark", "rain"), ("rain", "dog bark"))
     )
     assert len(forth) > 100
@@ -109,8 +109,8 @@ def test_no_wording_fits_both_orders_of_two_sounds(kind):
 
 def test_the_forms_people_search_with_are_there():
     rng = np.random.default_rng(0)
-    found = {t for _ in range(600) for t in captions("overlap", ("dog bark", "rain"), rng)}
-    found |= {t for _ in range(600) for t in captions("sequence", ("dog bark", "rain"), rng)}
+    found = {t for _ in range(600) for t in scene_captions("overlap", ("dog bark", "rain"), rng)}
+    found |= {t for _ in range(600) for t in scene_captions("sequence", ("dog bark", "rain"), rng)}
     assert "rain behind a barking dog" in found
     assert "a dog barks, then rain falls" in found
     assert "rain falls after a dog barks" in found
@@ -119,7 +119,7 @@ def test_the_forms_people_search_with_are_there():
 
 
 def test_labels_match_in_any_case_and_with_underscores():
-    assert phrases_for("Sea_Waves") == phrases_for("sea waves") == vocabulary()["sea waves"]
+    assert phrases_for("Sea_Waves") == phrases_for("sea waves") == phrase_table()["sea waves"]
     assert phrases_for("dog bark") == phrases_for("dog")
 
 
@@ -131,7 +131,8 @@ def test_an_unknown_label_gets_plain_phrases():
 
 def test_the_same_generator_gives_the_same_captions():
     first, second, other = (
-        captions("overlap", ("dog", "rain"), np.random.default_rng(seed)) for seed in (1, 1, 2)
+        scene_captions("overlap", ("dog", "rain"), np.random.default_rng(seed))
+        for seed in (1, 1, 2)
     )
     assert first == second != other
 
@@ -139,10 +140,10 @@ def test_the_same_generator_gives_the_same_captions():
 def test_wrong_arguments_are_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(InvalidInputError, match="unknown kind"):
-        captions("chord", ("dog",), rng)
+        scene_captions("chord", ("dog",), rng)
     with pytest.raises(InvalidInputError, match="names 2 label"):
-        captions("overlap", ("dog",), rng)
+        scene_captions("overlap", ("dog",), rng)
     with pytest.raises(InvalidInputError, match="1 to 12, got 13"):
-        captions("single", ("dog",), rng, 13)
+        scene_captions("single", ("dog",), rng, 13)
     with pytest.raises(InvalidInputError, match="at least one word"):
         phrases_for(" _ ")

@@ -10,9 +10,9 @@ from otomatch.datasets import open_dataset
 from otomatch.datasets.scenes import composition as scenes
 from otomatch.datasets.scenes import mixing, rendered
 from otomatch.datasets.scenes.composition import compose, compose_sounds
-from otomatch.datasets.scenes.plan import every_recipe, random_recipes
-from otomatch.datasets.scenes.recordings import recordings
-from otomatch.datasets.scenes.sounds import Sound, load_pool
+from otomatch.datasets.scenes.recipes import every_recipe, random_recipes
+from otomatch.datasets.scenes.recordings import find_recordings
+from otomatch.datasets.scenes.sounds import SourceSound, load_stems
 from otomatch.errors import DatasetError, InvalidInputError, MissingDependencyError
 from tests.support.sounds import (
     RATE,
@@ -356,9 +356,9 @@ def test_the_esc50_layout_is_read_by_its_columns(tmp_path):
     write_csv(tmp_path / "meta" / "esc50.csv", [header, *rows])
     for name, *_ in rows:
         write_audio(tmp_path / "audio" / name)
-    sounds = recordings(tmp_path)
+    sounds = find_recordings(tmp_path)
     assert [(s.label, s.fold) for s in sounds] == [("dog", 1), ("sea waves", 2)]
-    assert [s.name for s in recordings(tmp_path, folds=(2,))] == ["2-2-A-9.wav"]
+    assert [s.name for s in find_recordings(tmp_path, folds=(2,))] == ["2-2-A-9.wav"]
 
 
 def test_a_users_own_labels_need_no_folds_and_get_plain_phrases(tmp_path):
@@ -405,7 +405,7 @@ def test_a_source_of_broken_recordings_only_is_a_clear_error(tmp_path):
 def test_a_malformed_table_of_labels_names_the_line(tmp_path, rows, message):
     write_csv(tmp_path / "labels.csv", rows)
     with pytest.raises(DatasetError, match=message):
-        recordings(tmp_path)
+        find_recordings(tmp_path)
 
 
 def test_a_folder_without_a_table_of_labels_says_which_it_looks_for(tmp_path):
@@ -433,7 +433,7 @@ def test_settings_out_of_range_are_refused_before_anything_is_written(
 
 
 def test_the_settings_are_kept_beside_the_scenes(mini_scenes):
-    kept = json.loads((mini_scenes.root / scenes.SETTINGS).read_text())
+    kept = json.loads((mini_scenes.root / scenes.SETTINGS_FILE).read_text())
     assert (kept["clips"], kept["seconds"], kept["seed"]) == (60, 2.0, 1)
 
 
@@ -495,7 +495,7 @@ def test_rendered_training_and_test_share_classes_but_no_note_rhythm_or_pair():
 
 @needs_midi
 def test_every_rendered_sound_is_audible_finite_and_independent_of_those_before_it():
-    sounds = rendered.instruments("test")
+    sounds = rendered.rendered_sounds("test")
     assert len({sound.label for sound in sounds}) == 24
     assert len({sound.name for sound in sounds}) == len(sounds)
     chosen = sounds[::19]
@@ -509,7 +509,7 @@ def test_every_rendered_sound_is_audible_finite_and_independent_of_those_before_
 
 @needs_midi
 def test_no_rendered_sound_is_silent():
-    assert load_pool(rendered.instruments("train")).skipped == ()
+    assert load_stems(rendered.rendered_sounds("train")).skipped == ()
 
 
 @needs_midi
@@ -526,7 +526,7 @@ def test_rendered_test_scenes_hold_only_pairs_that_training_never_hears(tmp_path
 @needs_midi
 def test_octaves_double_the_frequency_of_a_rendered_flute():
     flute = next(i for i in rendered.INSTRUMENTS if i.label == "flute")
-    by_name = {sound.name: sound for sound in rendered.instruments("train")}
+    by_name = {sound.name: sound for sound in rendered.rendered_sounds("train")}
     pitches = rendered.pitches(flute, "train")
     found = []
     for pitch in pitches:
@@ -554,7 +554,7 @@ def test_rendered_sounds_take_a_split_not_folds(tmp_path):
 
 def test_sounds_from_anywhere_can_be_composed(tmp_path):
     sounds = [
-        Sound(label, f"{label} {take}", lambda f=f: tone(f, 0.6))
+        SourceSound(label, f"{label} {take}", lambda f=f: tone(f, 0.6))
         for label, f in TONES.items()
         for take in range(2)
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from otomatch.audio.waveform import AUDIO_SUFFIXES
+from otomatch.audio import AUDIO_SUFFIXES
 from otomatch.errors import DatasetError, InvalidInputError, LibraryError
 from otomatch.library import SoundLibrary, find_sounds
 from otomatch.library.indexing.walking import list_sounds

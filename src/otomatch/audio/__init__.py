@@ -1,10 +1,8 @@
 """Sound files to mono waveforms, waveforms to log-mel spectrograms and windows."""
 
-from otomatch.audio.decoders import CONTAINER_SUFFIXES
+from otomatch.audio.decoders import AUDIO_SUFFIXES, CONTAINER_SUFFIXES, SOUNDFILE_SUFFIXES
 from otomatch.audio.log_mel import LogMel, LogMelConfig, mel_filterbank
 from otomatch.audio.waveform import (
-    AUDIO_SUFFIXES,
-    SOUNDFILE_SUFFIXES,
     Waveform,
     as_mono,
     decode,

@@ -14,8 +14,16 @@ from otomatch.errors import AudioError, MissingDecoderError
 
 Block = npt.NDArray[np.float32]
 
-# What libsndfile cannot read; PyAV (the extra ``codecs``) can.
+SOUNDFILE_SUFFIXES = frozenset(
+    {".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".w64"}
+    | {".wav"}
+)
+"""Suffixes of files that libsndfile reads."""
+
 CONTAINER_SUFFIXES = frozenset({".aac", ".m4a", ".mkv", ".mov", ".mp4", ".webm", ".wma"})
+"""Suffixes of files that need PyAV (the extra ``codecs``)."""
+
+AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | CONTAINER_SUFFIXES
 
 _BLOCK_SAMPLES = 1 << 22
 _JOINED_SAMPLES = 1 << 16
@@ -143,7 +151,7 @@ def _open_container(path: Path, start: float | None, end: float | None) -> Itera
     try:
         import av
     except ImportError as error:
-        raise no_decoder(path) from error
+        raise missing_decoder_error(path) from error
     with ExitStack() as stack:
         with _decoding(path, av.FFmpegError, EOFError, ValueError):
             container = stack.enter_context(av.open(str(path)))
@@ -195,7 +203,7 @@ def _joined(pieces: Iterable[Block]) -> Iterator[Block]:
         yield np.concatenate(held)
 
 
-def no_decoder(path: Path) -> MissingDecoderError:
+def missing_decoder_error(path: Path) -> MissingDecoderError:
     """The error that PyAV, which reads a file, is not installed."""
     return MissingDecoderError(
         f"{path}: {path.suffix} files need an extra decoder; install it with: "
@@ -210,10 +218,10 @@ def _decoding(path: Path, *errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         advice = "convert it to WAV or FLAC, or remove it"
-        raise AudioError(f"{path}: {undecodable(error)}; {advice}") from error
+        raise AudioError(f"{path}: {failure_reason(error)}; {advice}") from error
 
 
-def undecodable(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
     """What a decoder's error says, in words that are true of a file that is there."""
     said = str(getattr(error, "strerror", None) or error)  # FFmpeg's numbers mean nothing to anyone
     if "File does not exist" in said:  # libsndfile, of an MP3 that is none

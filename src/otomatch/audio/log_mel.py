@@ -7,8 +7,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from otomatch.audio.decoders import CONTAINER_SUFFIXES as CONTAINER_SUFFIXES
-
 _BLOCK_FRAMES = 4096
 
 

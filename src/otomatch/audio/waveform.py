@@ -15,16 +15,10 @@ import soundfile
 import soxr
 from torch import Tensor
 
-from otomatch.audio.decoders import CONTAINER_SUFFIXES as CONTAINER_SUFFIXES
-from otomatch.audio.decoders import open_stream, undecodable
+from otomatch.audio.decoders import CONTAINER_SUFFIXES, failure_reason, open_stream
 from otomatch.errors import AudioError, InvalidInputError
 
 Waveform = npt.NDArray[np.float32]
-SOUNDFILE_SUFFIXES = frozenset(
-    {".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".w64"}
-    | {".wav"}
-)
-AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | CONTAINER_SUFFIXES
 _LOUDEST = 1e9  # times full scale; beyond is no sound, and its power would overflow
 
 
@@ -88,7 +82,7 @@ def duration(path: str | Path) -> tuple[float, int]:
     try:
         about = soundfile.info(path)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise AudioError(f"{path}: {undecodable(error)}; replace or remove it") from error
+        raise AudioError(f"{path}: {failure_reason(error)}; replace or remove it") from error
     if about.frames == 0:
         raise AudioError(f"{path}: holds no audio samples; replace or remove it")
     return about.frames / about.samplerate, int(about.samplerate)

@@ -223,11 +223,11 @@ def train(
     if show_config:
         typer.echo(dump_toml(settings))
         return
-    from otomatch.parallel import process_group as processes
+    from otomatch.parallel import process_group
     from otomatch.training.trainer import train as fit
 
     result = fit(settings, run)
-    if processes.rank():
+    if process_group.rank():
         return
     title = f"{run.name}, epoch {result.best_epoch} of {result.epochs}"
     show_retrieval(result.report, title, as_json)
@@ -262,9 +262,9 @@ def evaluate(
     from otomatch.datasets import open_dataset
     from otomatch.evaluation.evaluator import evaluate as measure
     from otomatch.models.audio_text_model import AudioTextModel
-    from otomatch.parallel import process_group as processes
+    from otomatch.parallel import process_group
 
-    processes.join()
+    process_group.initialize()
     dataset = in_split(open_dataset(data), split)
     report = measure(
         AudioTextModel.from_pretrained(model, device()),
@@ -273,7 +273,7 @@ def evaluate(
         map_ks=integers("--map", precision),
         progress=True,
     )
-    if processes.rank():
+    if process_group.rank():
         return
     list_skipped(report.skipped)
     show_retrieval(report, f"{model} on {report.dataset}", as_json)
@@ -318,11 +318,11 @@ def zeroshot(
     from otomatch.evaluation.zero_shot import PROMPT
     from otomatch.evaluation.zero_shot import zeroshot as classify
     from otomatch.models.audio_text_model import AudioTextModel
-    from otomatch.parallel import process_group as processes
+    from otomatch.parallel import process_group
 
     if picture is not None:
         check_picture(picture)
-    processes.join()
+    process_group.initialize()
     dataset = open_dataset(data)
     chosen = in_split(dataset, split)
     report = classify(
@@ -332,7 +332,7 @@ def zeroshot(
         classes=dataset.labels,
         progress=True,
     )
-    if processes.rank():
+    if process_group.rank():
         return
     list_skipped(report.skipped)
     title = f"{model} on {report.dataset}"
@@ -377,6 +377,6 @@ def demo(
 
 
 def _path(field: str, place: str) -> str:
-    from otomatch.datasets import absolute
+    from otomatch.datasets import absolute_reference
 
-    return f"data.{field}={json.dumps(absolute(place), ensure_ascii=False)}"
+    return f"data.{field}={json.dumps(absolute_reference(place), ensure_ascii=False)}"

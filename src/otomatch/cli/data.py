@@ -84,10 +84,10 @@ def check(
     """
     from otomatch.cli.tables import check_table, duplicate_lines
     from otomatch.datasets import open_dataset
-    from otomatch.datasets.check import check as look_through
+    from otomatch.datasets.checking import check_dataset
 
     with counting("Decoding" if decode else "Reading headers") as advance:
-        found = look_through(open_dataset(data, root), decode, advance)
+        found = check_dataset(open_dataset(data, root), decode, advance)
     if as_json:
         print_json(found.to_dict())
         return

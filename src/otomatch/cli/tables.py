@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otomatch.datasets.base import Skipped
-from otomatch.datasets.check import Check, Part
+from otomatch.datasets.checking import CheckReport, SplitSummary
 from otomatch.library.records import Hit
 from otomatch.training.progress import printable
 
@@ -77,7 +77,7 @@ def print_reasons(
         console.print(Text(f"... and {len(skipped) - most} more{where}", "yellow"), soft_wrap=True)
 
 
-def check_table(found: Check) -> Table:
+def check_table(found: CheckReport) -> Table:
     """What is in a data set, split by split, as a table for a terminal."""
     read = "decoded in full" if found.decoded else "headers read"
     classes = f", {found.labels} classes" if found.labels else ""
@@ -93,7 +93,7 @@ def check_table(found: Check) -> Table:
     return table
 
 
-def duplicate_lines(found: Check) -> list[Text]:
+def duplicate_lines(found: CheckReport) -> list[Text]:
     """Sentences about captions and audio that occur more than once."""
     lines = []
     for part in found.parts:
@@ -106,7 +106,7 @@ def duplicate_lines(found: Check) -> list[Text]:
     return lines
 
 
-def _part_cells(part: Part) -> list[str]:
+def _part_cells(part: SplitSummary) -> list[str]:
     counts = list(part.captions_per_clip)
     per_clip = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     lengths = ["", "", ""]

@@ -7,13 +7,13 @@ from otomatch.datasets.audiocaps import AUDIOCAPS
 from otomatch.datasets.base import CaptionDataset
 from otomatch.datasets.clotho import CLOTHO
 from otomatch.datasets.esc50 import open_esc50, recognises_esc50
-from otomatch.datasets.folder import TABLE, open_folder, write_captions
+from otomatch.datasets.folder import CAPTIONS_TABLE, open_folder, write_captions
 from otomatch.errors import DatasetError
 
 __all__ = [
     "DATASETS",
     "CaptionDataset",
-    "absolute",
+    "absolute_reference",
     "layout_name",
     "open_dataset",
     "write_captions",
@@ -59,7 +59,7 @@ def open_dataset(
     return dataset if split is None else dataset.select(split)
 
 
-def absolute(reference: str | Path) -> str:
+def absolute_reference(reference: str | Path) -> str:
     """What `open_dataset` takes, with the folder made absolute."""
     name, folder = _parse(reference)
     return str(folder.resolve()) if name is None else f"{name}:{folder.resolve()}"
@@ -99,7 +99,7 @@ def _open_named(name: str, root: Path) -> CaptionDataset:
 
 
 def _open_folder(path: Path) -> CaptionDataset:
-    if path.name == TABLE and path.is_file():
+    if path.name == CAPTIONS_TABLE and path.is_file():
         return open_folder(path.parent)
     if not path.is_dir():
         raise DatasetError(
@@ -107,7 +107,7 @@ def _open_folder(path: Path) -> CaptionDataset:
             if _plain(str(path)) in _SPELT
             else f"no folder {path}, and no data set of that name; names: {', '.join(DATASETS)}"
         )
-    if (path / TABLE).is_file():
+    if (path / CAPTIONS_TABLE).is_file():
         return open_folder(path)
     fitting = [name for name, recognises in _RECOGNISES.items() if recognises(path)]
     if len(fitting) > 1:

@@ -11,8 +11,8 @@ Source: C. D. Kim et al., AudioCaps: Generating Captions for Audios in The Wild,
 
 from collections.abc import Mapping
 
+from otomatch.datasets.caption_table import Naming
 from otomatch.datasets.splits import SplitLayout
-from otomatch.datasets.table import Naming
 
 # The root itself; Mei et al. and the paper's release; the authors' repository; aac-datasets.
 _FOLDERS = (

@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from otomatch.datasets.derangement import Floats, Indices, NearExchange, derangement
+from otomatch.datasets.derangement import Floats, Indices, NeighbourSwaps, random_derangement
 from otomatch.errors import InvalidInputError
 
 KINDS = ("clip", "caption", "similar")
@@ -88,7 +88,7 @@ def derange(
     rng = np.random.default_rng([_checked(seed), *_STREAM])
     chosen = np.sort(rng.permutation(n)[: _count(n, share)])
     keys = [_keys(values), _keys(range(n) if groups is None else groups)]
-    moved = derangement([key[chosen] for key in keys], rng)
+    moved = random_derangement([key[chosen] for key in keys], rng)
     sources = np.arange(n)
     sources[chosen] = chosen[moved]
     return _corruption(values, sources)
@@ -131,7 +131,7 @@ def derange_near(
     named = [object() if group is None else group for group in groups or [None] * n]
     rng = np.random.default_rng([_checked(seed), *_STREAM])
     count = _count(n, share)
-    exchange = NearExchange(points, [_keys(values), _keys(named)], near, rng)
+    exchange = NeighbourSwaps(points, [_keys(values), _keys(named)], near, rng)
     exchange.pair_off(count // 2)
     while exchange.changed < count:
         if not exchange.insert():
@@ -142,7 +142,7 @@ def derange_near(
     return _corruption(values, exchange.sources)
 
 
-def corrupt(
+def add_caption_noise(
     captions: Sequence[Sequence[str]],
     share: float,
     seed: int,

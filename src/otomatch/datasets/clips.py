@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from otomatch.datasets.audio_files import FileIndex, unreadable_reason
 from otomatch.datasets.base import CaptionDataset, Clip, Skipped
-from otomatch.datasets.files import FileIndex, unreadable
-from otomatch.datasets.table import Row
+from otomatch.datasets.caption_table import ClipRow
 from otomatch.errors import DatasetError
 
 
-def assemble(name: str, root: Path, rows: Sequence[Row], source: str) -> CaptionDataset:
+def assemble(name: str, root: Path, rows: Sequence[ClipRow], source: str) -> CaptionDataset:
     """The data set of all rows whose files are there and hold audio; the others are listed.
 
     Args:
@@ -28,7 +28,7 @@ def assemble(name: str, root: Path, rows: Sequence[Row], source: str) -> Caption
     return CaptionDataset(name, root, tuple(clips), tuple(skipped))
 
 
-def _resolve(root: Path, rows: Sequence[Row]) -> tuple[list[Clip], list[Skipped]]:
+def _resolve(root: Path, rows: Sequence[ClipRow]) -> tuple[list[Clip], list[Skipped]]:
     """Rows to clips; each file is looked at once, however many rows name it."""
     index = FileIndex(root, {row.names for row in rows})
     problems: dict[str, str] = {}
@@ -39,7 +39,7 @@ def _resolve(root: Path, rows: Sequence[Row]) -> tuple[list[Clip], list[Skipped]
         found, reason = index.find(*row.names)
         if found is not None:
             if found not in problems:
-                problems[found] = unreadable(root / found)
+                problems[found] = unreadable_reason(root / found)
             reason = problems[found]
         if found is None or reason:
             skipped.append(Skipped(name, f"{line}: {reason}", missing=found is None))
@@ -53,7 +53,7 @@ def _resolve(root: Path, rows: Sequence[Row]) -> tuple[list[Clip], list[Skipped]
     return list(clips.values()), skipped
 
 
-def _clip(root: Path, found: str, row: Row) -> Clip:
+def _clip(root: Path, found: str, row: ClipRow) -> Clip:
     span = "" if row.start is None and row.end is None else f"#{row.start or 0.0}-{row.end or ''}"
     return Clip(
         path=root / found,

@@ -11,8 +11,8 @@ Source: K. Drossos et al., Clotho: an Audio Captioning Dataset, ICASSP 2020.
 
 from collections.abc import Mapping
 
+from otomatch.datasets.caption_table import Naming
 from otomatch.datasets.splits import SplitLayout
-from otomatch.datasets.table import Naming
 
 # Our name of each split, and its published name.
 SPLITS = {"train": "development", "val": "validation", "test": "evaluation"}

@@ -16,7 +16,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 _BLOCK = 64  # rows of inner products held at once
 
 
-def derangement(keys: Sequence[Indices], rng: np.random.Generator) -> Indices:
+def random_derangement(keys: Sequence[Indices], rng: np.random.Generator) -> Indices:
     """A permutation without fixed points that avoids equal keys: position -> source.
 
     It starts as one cycle in random order, which has no fixed point. A conflicting position then
@@ -41,7 +41,7 @@ def derangement(keys: Sequence[Indices], rng: np.random.Generator) -> Indices:
     return moved
 
 
-class NearExchange:
+class NeighbourSwaps:
     """A permutation that grows by swaps among near positions.
 
     Args:

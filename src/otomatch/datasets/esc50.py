@@ -10,9 +10,9 @@ from pathlib import Path
 
 from otomatch.datasets.base import CaptionDataset
 from otomatch.datasets.clips import assemble
-from otomatch.datasets.label_table import TABLES, find_table, read_labels
+from otomatch.datasets.label_table import LABEL_TABLES, find_table, read_labels
 
-TABLE = "meta/esc50.csv"
+ESC50_TABLE = "meta/esc50.csv"
 ARCHIVE_FOLDER = "ESC-50-master"  # in which the published archive holds everything
 
 
@@ -24,15 +24,15 @@ def open_esc50(root: Path) -> CaptionDataset:
     """
     home = _home(root)
     table = find_table(home)
-    name = "esc-50" if table.name == Path(TABLE).name else root.resolve().name
+    name = "esc-50" if table.name == Path(ESC50_TABLE).name else root.resolve().name
     return assemble(name, home, read_labels(table), str(table))
 
 
 def recognises_esc50(root: Path) -> bool:
     """Whether a folder has a table of labels."""
-    return any((_home(root) / name).is_file() for name in TABLES)
+    return any((_home(root) / name).is_file() for name in LABEL_TABLES)
 
 
 def _home(root: Path) -> Path:
     inside = root / ARCHIVE_FOLDER
-    return inside if (inside / TABLE).is_file() else root
+    return inside if (inside / ESC50_TABLE).is_file() else root

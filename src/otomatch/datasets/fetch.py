@@ -13,11 +13,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from otomatch.datasets.archives import require_unpacker, unpack
+from otomatch.datasets.audio_files import DOWNLOADS
 from otomatch.datasets.base import CaptionDataset
 from otomatch.datasets.clotho import CLOTHO, SPLITS, captions_table
 from otomatch.datasets.esc50 import open_esc50
-from otomatch.datasets.files import DOWNLOADS
-from otomatch.datasets.unpack import need_unpacker, unpack
 from otomatch.errors import DatasetError
 from otomatch.files import download
 
@@ -64,7 +64,7 @@ def fetch_clotho(root: Path, splits: Sequence[str], say: Say, progress: bool = T
         for split in splits:
             done = _clotho_split(root, split)
             if done is None:
-                need_unpacker(".7z")
+                require_unpacker(".7z")
                 done = _fetch_clotho_split(root, split, place, say, progress)
             say(f"{SPLITS[split]}: complete, {done} clips")
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from otomatch.datasets.base import CaptionDataset, Clip
+from otomatch.datasets.caption_table import OPTIONAL, read_rows, write_table
 from otomatch.datasets.clips import assemble
-from otomatch.datasets.table import OPTIONAL, read_rows, write_table
 from otomatch.errors import DatasetError
 
-TABLE = "captions.csv"
+CAPTIONS_TABLE = "captions.csv"
 
 
 def open_folder(root: str | Path, name: str | None = None) -> CaptionDataset:
@@ -31,9 +31,11 @@ def open_folder(root: str | Path, name: str | None = None) -> CaptionDataset:
         DatasetError: there is no table, it is malformed, or no row is usable.
     """
     root = Path(root)
-    table = root / TABLE
+    table = root / CAPTIONS_TABLE
     if not table.is_file():
-        raise DatasetError(f"{root}: no {TABLE}; write one with the columns file_name and caption")
+        raise DatasetError(
+            f"{root}: no {CAPTIONS_TABLE}; write one with the columns file_name and caption"
+        )
     return assemble(name or root.resolve().name, root, read_rows(table), str(table))
 
 
@@ -53,7 +55,7 @@ def write_captions(root: str | Path, clips: Iterable[Clip]) -> Path:
         [_relative(clip.path, root), *(getattr(clip, name) for name in used), *clip.captions]
         for clip in clips
     ]
-    return write_table(root / TABLE, header, rows)
+    return write_table(root / CAPTIONS_TABLE, header, rows)
 
 
 def _relative(path: Path, root: Path) -> str:

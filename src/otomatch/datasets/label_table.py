@@ -3,10 +3,10 @@
 import csv
 from pathlib import Path
 
-from otomatch.datasets.table import Row
+from otomatch.datasets.caption_table import ClipRow
 from otomatch.errors import DatasetError
 
-TABLES = ("esc10.csv", "labels.csv", "meta/esc50.csv", "esc50.csv")
+LABEL_TABLES = ("esc10.csv", "labels.csv", "meta/esc50.csv", "esc50.csv")
 
 
 def find_table(root: Path) -> Path:
@@ -15,16 +15,16 @@ def find_table(root: Path) -> Path:
     Raises:
         DatasetError: there is none.
     """
-    table = next((root / name for name in TABLES if (root / name).is_file()), None)
+    table = next((root / name for name in LABEL_TABLES if (root / name).is_file()), None)
     if table is None:
         raise DatasetError(
-            f"{root}: no table of labels; expected one of {', '.join(TABLES)} with the columns "
+            f"{root}: no table of labels; expected one of {', '.join(LABEL_TABLES)} with the columns "
             "file_name, fold and label"
         )
     return table
 
 
-def read_labels(table: Path) -> list[Row]:
+def read_labels(table: Path) -> list[ClipRow]:
     """The rows of a table of labels; underscores in class names become spaces.
 
     Raises:
@@ -49,6 +49,19 @@ def read_labels(table: Path) -> list[Row]:
         raise DatasetError(f"{table}: not a UTF-8 CSV file ({error}); save it as one") from error
 
 
+def labels_by_name(root: Path) -> dict[str, str]:
+    """Return the label of each file name in the table of a labelled folder.
+
+    Raises:
+        DatasetError: The folder has no table of labels, or the table is malformed or empty.
+    """
+    table = find_table(root)
+    rows = read_labels(table)
+    if not rows:
+        raise DatasetError(f"{table}: lists no recordings; add a row for each file")
+    return {row.names[-1]: row.label or "" for row in rows}
+
+
 def _column(table: Path, names: list[str], *wanted: str) -> str:
     for name in wanted:
         if name in names:
@@ -58,12 +71,12 @@ def _column(table: Path, names: list[str], *wanted: str) -> str:
 
 def _row(
     table: Path, fields: dict[str, str], values: tuple[str | None, str | None], line: int
-) -> Row:
+) -> ClipRow:
     name, label = ((value or "").strip() for value in values)
     label = " ".join(label.replace("_", " ").split())
     if not name or not label:
         raise DatasetError(f"{table}, line {line}: needs a file name and a label, got {fields}")
-    return Row(
+    return ClipRow(
         names=(f"audio/{name}", name),
         line=line,
         split=None,
@@ -74,7 +87,7 @@ def _row(
     )
 
 
-def _check_target(table: Path, row: Row, target: str | None, numbers: dict[str, str]) -> None:
+def _check_target(table: Path, row: ClipRow, target: str | None, numbers: dict[str, str]) -> None:
     """A class has one number; ``numbers`` are those of the rows so far."""
     if target is None or row.label is None:
         return

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otomatch.datasets.base import CaptionDataset
+from otomatch.datasets.caption_table import Naming, column_names, read_rows
 from otomatch.datasets.clips import assemble
-from otomatch.datasets.table import Naming, column_names, read_rows
 from otomatch.errors import DatasetError
 
 

@@ -16,10 +16,10 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import Progress
 
-from otomatch.datasets import CaptionDataset, absolute, open_dataset
-from otomatch.datasets.folder import TABLE
+from otomatch.datasets import CaptionDataset, absolute_reference, open_dataset
+from otomatch.datasets.folder import CAPTIONS_TABLE
 from otomatch.datasets.label_table import find_table, read_labels
-from otomatch.datasets.scenes.composition import TRUTH, compose
+from otomatch.datasets.scenes.composition import TRUTH_TABLE, compose
 from otomatch.errors import DatasetError
 
 DRAWS, QUICK_DRAWS = 5, 2
@@ -145,7 +145,7 @@ def prepare_data(
         training[domain] = path
         tests += found
     if zeroshot is not None:
-        tests = [_classifying(test, absolute(zeroshot)) for test in tests]
+        tests = [_classifying(test, absolute_reference(zeroshot)) for test in tests]
     for test in tests:
         _ = test.zeroshot  # what is wrong with it should be known before hours of training
     return StudyData(training, tuple(tests))
@@ -161,7 +161,7 @@ def _classifying(test: TestSet, place: str) -> TestSet:
 
 def _published(reference: str) -> tuple[str, str, list[TestSet]]:
     """A data set as it is, measured on its split test."""
-    path = absolute(reference)
+    path = absolute_reference(reference)
     dataset = open_dataset(path)
     if "test" not in dataset.splits:  # the best epoch is chosen on val
         raise DatasetError(
@@ -204,7 +204,7 @@ def _scenes(
         test = {"folds": [held_out], **every}
     place = folder / f"{domain}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
     place.mkdir(parents=True, exist_ok=True)
-    if not (place / f"test-{draws - 1}" / TABLE).is_file():
+    if not (place / f"test-{draws - 1}" / CAPTIONS_TABLE).is_file():
         console.print(f"Composing scenes in {place}", highlight=False, soft_wrap=True)
     with FileLock(place / "lock"):  # of two processes that share a study, one composes
         _compose(source, place / f"train-{scenes}", train, console)
@@ -247,7 +247,7 @@ def _folds(source: str) -> tuple[int, list[int], int]:
 
 def _singles(dataset: CaptionDataset) -> CaptionDataset:
     """The scenes of one sound alone; the label of each is the sound's."""
-    with (dataset.root / TRUTH).open(encoding="utf-8", newline="") as file:
+    with (dataset.root / TRUTH_TABLE).open(encoding="utf-8", newline="") as file:
         single = {row["file_name"] for row in csv.DictReader(file) if row["kind"] == "single"}
     clips = tuple(clip for clip in dataset.clips if clip.id in single)
     return replace(dataset, name=f"{dataset.name} (single sounds)", clips=clips)

@@ -1,4 +1,4 @@
-"""Which sound files every current browser plays as they are, and under which media type."""
+"""Sound file formats that all current browsers can play, and their media types."""
 
 from pathlib import Path
 
@@ -34,25 +34,25 @@ _CHANNELS = 2
 
 
 def media_type(path: Path, suffix: str) -> str | None:
-    """The media type of a file that browsers play as it is; None if it must be converted.
+    """Return the media type of a file that browsers can play; None if it must be converted.
 
-    By what the file holds, since names are wrong now and then: MP3 in a file called .wav is MP3.
+    The content of the file decides, since extensions can be wrong: MP3 data in a ``.wav`` file is
+    MP3.
 
     Args:
-        path: the file.
-        suffix: the ending of its name.
+        path: Path of the file.
+        suffix: File name extension, with the dot.
 
     Raises:
-        AudioError: it is no sound file.
+        AudioError: The file is not a sound file.
+        MissingDecoderError: The file can be examined only with a package that is not installed.
     """
     if suffix in CONTAINER_SUFFIXES:
         return _CODECS.get((suffix, _codec(path)))
     try:
         about = soundfile.info(path)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise AudioError(
-            f"{path}: {undecodable(error)}; replace the file, and index it again"
-        ) from error
+        raise _unreadable(path, error) from error
     low, high = _RATES
     if not low <= about.samplerate <= high or about.channels > _CHANNELS:
         return None
@@ -68,7 +68,9 @@ def _codec(path: Path) -> str:
         with av.open(str(path)) as container:
             codecs = [stream.codec_context.name for stream in container.streams.audio]
     except (av.FFmpegError, EOFError, ValueError) as error:
-        raise AudioError(
-            f"{path}: {undecodable(error)}; replace the file, and index it again"
-        ) from error
+        raise _unreadable(path, error) from error
     return codecs[0] if codecs else ""
+
+
+def _unreadable(path: Path, error: Exception) -> AudioError:
+    return AudioError(f"{path}: {undecodable(error)}; replace the file and index it again")

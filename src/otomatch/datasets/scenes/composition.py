@@ -20,17 +20,23 @@ import numpy as np
 import soundfile
 
 from otomatch.datasets.base import CaptionDataset, Clip
-from otomatch.datasets.folder import TABLE, open_folder, write_captions
+from otomatch.datasets.caption_table import write_table
+from otomatch.datasets.folder import CAPTIONS_TABLE, open_folder, write_captions
 from otomatch.datasets.scenes import mixing, rendered
-from otomatch.datasets.scenes.phrases import captions
-from otomatch.datasets.scenes.plan import PairRule, Recipe, any_pair, every_recipe, random_recipes
-from otomatch.datasets.scenes.recordings import recordings
-from otomatch.datasets.scenes.sounds import Pool, Sound, Stem, load_pool
-from otomatch.datasets.table import write_table
+from otomatch.datasets.scenes.phrases import scene_captions
+from otomatch.datasets.scenes.recipes import (
+    PairRule,
+    Recipe,
+    any_pair,
+    every_recipe,
+    random_recipes,
+)
+from otomatch.datasets.scenes.recordings import find_recordings
+from otomatch.datasets.scenes.sounds import SourceSound, Stem, StemBank, load_stems
 from otomatch.errors import DatasetError, InvalidInputError
 
-TRUTH = "scenes.csv"
-SETTINGS = "scenes.json"
+TRUTH_TABLE = "scenes.csv"
+SETTINGS_FILE = "scenes.json"
 _FORMAT = 1
 _TRUTH_COLUMNS = ["file_name", "kind"] + [
     f"{which}_{what}"
@@ -41,7 +47,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SceneSettings:
     """What decides the bytes of a scenes folder.
 
     Attributes:
@@ -125,7 +131,7 @@ def compose(
 
 
 def compose_sounds(
-    sounds: Sequence[Sound],
+    sounds: Sequence[SourceSound],
     out: str | Path,
     *,
     clips: int | None = 3000,
@@ -141,60 +147,60 @@ def compose_sounds(
     ``allowed`` says which two classes may meet in a scene.
     """
     out = Path(out)
-    settings = Settings(_identity(sounds, allowed), clips, seconds, seed, captions_per_clip)
+    settings = SceneSettings(_identity(sounds, allowed), clips, seconds, seed, captions_per_clip)
     if _complete(out, settings):
         return open_folder(out)
     workers = min(2, os.cpu_count() or 1) if workers is None else workers
-    pool = load_pool(sounds, workers)
+    pool = load_stems(sounds, workers)
     out.mkdir(parents=True, exist_ok=True)
-    (out / SETTINGS).write_text(_dump(settings), encoding="utf-8")
+    (out / SETTINGS_FILE).write_text(_dump(settings), encoding="utf-8")
     (out / "audio").mkdir(exist_ok=True)
     recipes = _recipes(pool, settings, allowed)
     scenes = _write_scenes(out, recipes, pool, settings, workers, progress)
-    write_table(out / TRUTH, _TRUTH_COLUMNS, [truth for _, truth in scenes])
+    write_table(out / TRUTH_TABLE, _TRUTH_COLUMNS, [truth for _, truth in scenes])
     write_captions(out, [clip for clip, _ in scenes])
     return replace(open_folder(out), skipped=pool.skipped)
 
 
 def _source(
     source: str | Path, folds: Collection[int] | None, split: str | None
-) -> tuple[list[Sound], PairRule]:
+) -> tuple[list[SourceSound], PairRule]:
     if str(source) != "midi":
         if split is not None:
             raise InvalidInputError(f"split={split!r} is for midi; recordings are split by folds")
-        return recordings(source, folds), any_pair
+        return find_recordings(source, folds), any_pair
     if folds is not None:
         raise InvalidInputError("folds are for recordings; midi has the splits train and test")
-    return rendered.instruments(split or "train"), rendered.pair_rule(split or "train")
+    return rendered.rendered_sounds(split or "train"), rendered.pair_rule(split or "train")
 
 
-def _identity(sounds: Sequence[Sound], allowed: PairRule) -> str:
+def _identity(sounds: Sequence[SourceSound], allowed: PairRule) -> str:
     labels = sorted({sound.label for sound in sounds})
     pairs = [(a, b) for a in labels for b in labels if a != b and allowed(a, b)]
     described = [(s.label, s.name, s.stamp, str(s.fold)) for s in sounds]
     return hashlib.sha256(json.dumps([described, pairs]).encode()).hexdigest()
 
 
-def _dump(settings: Settings) -> str:
+def _dump(settings: SceneSettings) -> str:
     return json.dumps({"format": _FORMAT, **asdict(settings)}, indent=2) + "\n"
 
 
-def _complete(out: Path, settings: Settings) -> bool:
+def _complete(out: Path, settings: SceneSettings) -> bool:
     """Whether the folder is finished; refuses one that holds anything else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    file = out / SETTINGS
+    file = out / SETTINGS_FILE
     if not file.is_file():
         raise DatasetError(f"{out} exists and is not a folder of scenes; choose another folder")
     if file.read_text(encoding="utf-8") != _dump(settings):
         raise DatasetError(
-            f"{out} holds scenes made from other sounds or with other settings (see {SETTINGS} "
+            f"{out} holds scenes made from other sounds or with other settings (see {SETTINGS_FILE} "
             "in it); remove it or choose another folder"
         )
-    return (out / TABLE).is_file()
+    return (out / CAPTIONS_TABLE).is_file()
 
 
-def _recipes(pool: Pool, settings: Settings, allowed: PairRule) -> list[Recipe]:
+def _recipes(pool: StemBank, settings: SceneSettings, allowed: PairRule) -> list[Recipe]:
     labels = list(pool.stems)
     if settings.clips is None:
         return every_recipe(labels, allowed)
@@ -205,8 +211,8 @@ def _recipes(pool: Pool, settings: Settings, allowed: PairRule) -> list[Recipe]:
 def _write_scenes(
     out: Path,
     recipes: list[Recipe],
-    pool: Pool,
-    settings: Settings,
+    pool: StemBank,
+    settings: SceneSettings,
     workers: int,
     progress: Progress | None,
 ) -> list[tuple[Clip, list[object]]]:
@@ -221,7 +227,7 @@ def _write_scenes(
 
 
 def _write_scene(
-    index: int, recipe: Recipe, out: Path, pool: Pool, settings: Settings
+    index: int, recipe: Recipe, out: Path, pool: StemBank, settings: SceneSettings
 ) -> tuple[Clip, list[object]]:
     """Write one scene's audio; its clip and its row of truth. Depends on (seed, index) alone."""
     rng = np.random.default_rng([settings.seed, index, 0])
@@ -232,7 +238,7 @@ def _write_scene(
     waveform = np.sum([layer.waveform for layer in layers], axis=0)
     soundfile.write(path, waveform, mixing.RATE, subtype="PCM_16", format="FLAC")
     # A stream of its own, so that another word in the vocabulary changes no audio.
-    words = captions(
+    words = scene_captions(
         recipe.kind,
         recipe.labels,
         np.random.default_rng([settings.seed, index, 1]),

@@ -94,11 +94,11 @@ def phrases_for(label: str) -> Phrases:
     name = " ".join(label.replace("_", " ").lower().split())
     if not name:
         raise InvalidInputError("a label must hold at least one word, got an empty one")
-    return vocabulary().get(ALIASES.get(name, name)) or _plain(name)
+    return phrase_table().get(ALIASES.get(name, name)) or _plain(name)
 
 
 @cache
-def vocabulary() -> dict[str, Phrases]:
+def phrase_table() -> dict[str, Phrases]:
     """Phrases by label, for every class that has words of its own."""
     found = {}
     for table in (RECORDED, RENDERED):
@@ -109,7 +109,7 @@ def vocabulary() -> dict[str, Phrases]:
     return found
 
 
-def captions(
+def scene_captions(
     kind: str, labels: tuple[str, ...], rng: np.random.Generator, count: int = 5
 ) -> tuple[str, ...]:
     """Distinct captions of one scene, each from another template.

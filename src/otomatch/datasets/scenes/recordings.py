@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from otomatch import audio
+from otomatch.datasets.caption_table import ClipRow
 from otomatch.datasets.label_table import find_table, read_labels
 from otomatch.datasets.scenes.mixing import RATE
-from otomatch.datasets.scenes.sounds import Sound
-from otomatch.datasets.table import Row
+from otomatch.datasets.scenes.sounds import SourceSound
 from otomatch.errors import DatasetError
 
 
-def recordings(root: str | Path, folds: Collection[int] | None = None) -> list[Sound]:
+def find_recordings(root: str | Path, folds: Collection[int] | None = None) -> list[SourceSound]:
     """The recordings of a labelled folder, in the order of their names.
 
     Args:
@@ -37,11 +37,11 @@ def recordings(root: str | Path, folds: Collection[int] | None = None) -> list[S
     return sorted(kept, key=lambda sound: sound.name)
 
 
-def _sound(root: Path, row: Row) -> Sound:
+def _sound(root: Path, row: ClipRow) -> SourceSound:
     name = row.names[-1]
     path = next((root / place for place in row.names if (root / place).is_file()), root / name)
     stat = path.stat() if path.is_file() else None
-    return Sound(
+    return SourceSound(
         label=row.label or "",
         name=name,
         load=partial(audio.load, path, RATE),

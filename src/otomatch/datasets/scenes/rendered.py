@@ -20,8 +20,8 @@ import numpy as np
 
 from otomatch.audio.waveform import Waveform
 from otomatch.datasets.scenes.mixing import RATE
-from otomatch.datasets.scenes.plan import PairRule
-from otomatch.datasets.scenes.sounds import Sound
+from otomatch.datasets.scenes.recipes import PairRule
+from otomatch.datasets.scenes.sounds import SourceSound
 from otomatch.errors import InvalidInputError, MissingDependencyError
 
 SPLITS = ("train", "test")
@@ -99,7 +99,7 @@ RHYTHMS: dict[str, dict[str, Rhythm]] = {
 }
 
 
-def instruments(split: str) -> list[Sound]:
+def rendered_sounds(split: str) -> list[SourceSound]:
     """Every motif of every class: (class x pitch x rhythm), rendered when loaded.
 
     Args:
@@ -111,7 +111,7 @@ def instruments(split: str) -> list[Sound]:
     _check(split)
     font = _Font(_font_path())
     return [
-        Sound(
+        SourceSound(
             label=instrument.label,
             name=f"{instrument.label}/{pitch:g}/{name}",
             load=partial(font.render, instrument, pitch, rhythm),

@@ -14,7 +14,7 @@ from otomatch.errors import AudioError, DatasetError
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class SourceSound:
     """A labelled sound before it is decoded or rendered.
 
     Attributes:
@@ -47,14 +47,14 @@ class Stem:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class StemBank:
     """Stems by label (sorted), and the sounds that could not be used."""
 
     stems: dict[str, list[Stem]]
     skipped: tuple[Skipped, ...]
 
 
-def load_pool(sounds: Sequence[Sound], workers: int = 1) -> Pool:
+def load_stems(sounds: Sequence[SourceSound], workers: int = 1) -> StemBank:
     """Decode or render every sound once.
 
     A sound that cannot be decoded, or is silent, is skipped and listed.
@@ -72,10 +72,10 @@ def load_pool(sounds: Sequence[Sound], workers: int = 1) -> Pool:
     if not stems:
         first = f"; the first: {skipped[0].name}: {skipped[0].reason}" if skipped else ""
         raise DatasetError(f"none of {len(sounds)} sounds can be used{first}")
-    return Pool({label: stems[label] for label in sorted(stems)}, skipped)
+    return StemBank({label: stems[label] for label in sorted(stems)}, skipped)
 
 
-def _stem(sound: Sound) -> Stem | Skipped:
+def _stem(sound: SourceSound) -> Stem | Skipped:
     try:
         waveform = mixing.trim(sound.load())
     except AudioError as error:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import soundfile
 from tinytag import TinyTag
 
-from otomatch.audio.waveform import CONTAINER_SUFFIXES, SOUNDFILE_SUFFIXES
+from otomatch.audio import CONTAINER_SUFFIXES, SOUNDFILE_SUFFIXES
 
 # What says something of the sound; encoders, web addresses and numbers do not.
 _FIELDS = ("title", "artist", "albumartist", "album", "composer", "genre", "comment", "year")

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from otomatch.audio.waveform import AUDIO_SUFFIXES
+from otomatch.audio import AUDIO_SUFFIXES
 from otomatch.datasets import open_dataset
 from otomatch.datasets.base import Skipped
-from otomatch.datasets.folder import TABLE as CAPTIONS_TABLE
-from otomatch.datasets.label_table import TABLES as LABEL_TABLES
-from otomatch.datasets.scenes.recordings import recordings
+from otomatch.datasets.folder import CAPTIONS_TABLE
+from otomatch.datasets.label_table import LABEL_TABLES, labels_by_name
 from otomatch.errors import DatasetError, InvalidInputError, LibraryError
 
 
@@ -233,7 +232,7 @@ def _described(folder: Path) -> tuple[dict[Path, str], dict[Path, str]]:
         captions = {clip.path.resolve(): clip.captions[0] for clip in clips if clip.captions}
         return captions, {clip.path.resolve(): clip.label for clip in clips if clip.label}
     if any((folder / table).is_file() for table in LABEL_TABLES):
-        names = {sound.name: sound.label for sound in recordings(folder)}
+        names = labels_by_name(folder)
         places = [place for base in (folder, folder / "audio") for place in base.glob("*")]
         return {}, {p.resolve(): names[p.name] for p in places if p.name in names}
     return {}, {}

@@ -7,8 +7,8 @@ import pytest
 
 from otomatch import audio
 from otomatch.datasets import open_dataset
-from otomatch.datasets.check import Durations, check
-from otomatch.datasets.table import read_rows
+from otomatch.datasets.caption_table import read_rows
+from otomatch.datasets.checking import Durations, check_dataset
 from otomatch.errors import AudioError
 from tests.audio.test_audio import write_container
 from tests.support.layouts import (
@@ -23,7 +23,9 @@ from tests.support.sounds import hiss, tone, write_audio, write_csv
 
 
 def test_every_split_and_the_whole_are_counted_and_measured(tmp_path):
-    found = check(open_dataset("audiocaps", write_audiocaps(tmp_path, "mei", (4, 1, 2), 0.5)))
+    found = check_dataset(
+        open_dataset("audiocaps", write_audiocaps(tmp_path, "mei", (4, 1, 2), 0.5))
+    )
     parts = {part.split: part for part in found.parts}
     assert list(parts) == ["test", "train", "val", None]
     assert {name: (part.clips, part.captions) for name, part in parts.items()} == {
@@ -41,7 +43,7 @@ def test_durations_are_those_of_the_clips_not_of_their_files(tmp_path):
     header = ("file_name", "caption", "start", "end")
     rows = [("long.wav", "a", 1, 3), ("long.wav", "b", 3, ""), ("short.wav", "c", "", "")]
     write_csv(tmp_path / "captions.csv", [header, *rows])
-    (whole,) = check(open_dataset(tmp_path)).parts
+    (whole,) = check_dataset(open_dataset(tmp_path)).parts
     assert whole.seconds == Durations(1.0, 1.0, 2.0, 4.0)
     assert whole.sample_rates == {8000: 1, 32000: 2}
 
@@ -50,7 +52,7 @@ def test_missing_and_broken_files_are_told_apart(tmp_path):
     root = write_clotho(tmp_path, clips=(4, 1, 1), seconds=0.1)
     (root / "development" / SHARED).unlink()
     (root / "validation" / "Night birds 4.wav").write_bytes(b"")
-    found = check(open_dataset("clotho", root))
+    found = check_dataset(open_dataset("clotho", root))
     assert [entry.name for entry in found.missing] == [f"development/{SHARED}"]
     assert [entry.name for entry in found.broken] == ["validation/Night birds 4.wav"]
     assert found.parts[-1].clips == 4
@@ -60,7 +62,7 @@ def test_a_file_with_a_good_beginning_and_no_readable_header_is_broken(tmp_path)
     root = write_esc50(tmp_path, folds=(1,), seconds=0.5)
     path = root / "audio/1-100-A-0.wav"
     path.write_bytes(b"RIFF\0\0\0\0WAVE" + bytes(4000))
-    found = check(open_dataset("esc-50", root))
+    found = check_dataset(open_dataset("esc-50", root))
     assert [entry.name for entry in found.broken] == ["audio/1-100-A-0.wav"]
     assert found.parts[-1].seconds == Durations(0.5, 0.5, 0.5, 1.5)
     assert found.labels == 4
@@ -73,8 +75,8 @@ def test_damage_further_in_is_found_by_decoding_only(tmp_path):
     rows = [("file_name", "caption"), ("whole.flac", "a"), ("cut.flac", "b")]
     write_csv(tmp_path / "captions.csv", rows)
     data = open_dataset(tmp_path)
-    assert check(data).broken == ()
-    found = check(data, decode=True)
+    assert check_dataset(data).broken == ()
+    found = check_dataset(data, decode=True)
     assert found.decoded
     assert [entry.name for entry in found.broken] == ["cut.flac"]
 
@@ -82,7 +84,7 @@ def test_damage_further_in_is_found_by_decoding_only(tmp_path):
 def test_progress_counts_every_file_once(tmp_path):
     data = open_dataset("esc-50", write_esc50(tmp_path, folds=(1, 2), seconds=0.1))
     seen = []
-    check(data, progress=lambda done, total: seen.append((done, total)))
+    check_dataset(data, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i, 8) for i in range(1, 9)]
 
 
@@ -90,7 +92,7 @@ def test_the_same_bytes_in_two_splits_are_found_whatever_the_file_is_called(tmp_
     root = write_clotho(tmp_path, clips=(3, 2, 2), seconds=0.1)
     shutil.copy(root / "development/Night birds 1.wav", root / "evaluation/Night birds 6.wav")
     shutil.copy(root / "validation/Night birds 3.wav", root / "validation/Night birds 4.wav")
-    found = check(open_dataset("clotho", root))
+    found = check_dataset(open_dataset("clotho", root))
     assert found.audio_in_splits == (
         ("development/Night birds 1.wav", "evaluation/Night birds 6.wav"),
     )
@@ -102,9 +104,9 @@ def test_files_that_differ_only_at_the_end_are_not_the_same(tmp_path):
     content = train.read_bytes()
     assert len(content) > 1 << 17
     test.write_bytes(content[:-2] + bytes([content[-2] ^ 1, content[-1]]))
-    assert check(open_dataset("clotho", root)).audio_in_splits == ()
+    assert check_dataset(open_dataset("clotho", root)).audio_in_splits == ()
     test.write_bytes(content)
-    assert len(check(open_dataset("clotho", root)).audio_in_splits) == 1
+    assert len(check_dataset(open_dataset("clotho", root)).audio_in_splits) == 1
 
 
 def test_captions_in_two_splits_and_captions_of_several_clips_are_counted_apart(tmp_path):
@@ -118,7 +120,7 @@ def test_captions_in_two_splits_and_captions_of_several_clips_are_counted_apart(
         ("d.wav", "test", "thunder", "a  Dog"),
     ]
     write_csv(tmp_path / "captions.csv", rows)
-    found = check(open_dataset(tmp_path))
+    found = check_dataset(open_dataset(tmp_path))
     assert found.captions_in_splits == {
         "rain falls": ("test", "train"), "a dog": ("test", "train"),
     }  # fmt: skip
@@ -127,7 +129,9 @@ def test_captions_in_two_splits_and_captions_of_several_clips_are_counted_apart(
 
 
 def test_what_is_found_survives_json(tmp_path):
-    found = check(open_dataset("clotho", write_clotho(tmp_path, clips=(2, 1, 1), seconds=0.1)))
+    found = check_dataset(
+        open_dataset("clotho", write_clotho(tmp_path, clips=(2, 1, 1), seconds=0.1))
+    )
     data = json.loads(json.dumps(found.to_dict()))
     assert data["parts"][-1]["clips"] == 4
     assert data["parts"][-1]["seconds"]["total"] == pytest.approx(0.4)
@@ -142,7 +146,7 @@ def test_67_real_test_captions_of_audiocaps_are_shared_by_several_clips(tmp_path
         (tmp_path / f"{i}.wav").write_bytes(sound)
         table += [(f"{i}.wav", caption) for caption in row.captions]
     write_csv(tmp_path / "captions.csv", table)
-    (whole,) = check(open_dataset(tmp_path)).parts
+    (whole,) = check_dataset(open_dataset(tmp_path)).parts
     assert (whole.clips, whole.captions, whole.shared_captions) == (957, 4785, 67)
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from otomatch.errors import DatasetError
+from otomatch.files import replacing
 
 OPTIONAL = ("split", "label", "fold", "start", "end")
 _CAPTION = re.compile(r"caption(_(\d+))?")
@@ -34,7 +34,7 @@ BY_FILE_NAME = Naming(("file_name",), lambda fields: (fields["file_name"],))
 
 
 @dataclass(slots=True)
-class Row:
+class ClipRow:
     """What a table says about one clip: all rows of the same file and span."""
 
     names: tuple[str, ...]
@@ -49,7 +49,7 @@ class Row:
 
 def read_rows(
     table: Path, namings: Sequence[Naming] = (BY_FILE_NAME,), split: str | None = None
-) -> list[Row]:
+) -> list[ClipRow]:
     """The clips of a table of captions, in the order of their first row.
 
     Args:
@@ -61,7 +61,7 @@ def read_rows(
         DatasetError: not UTF-8 or not CSV, a missing column, a value that is not a number, a span
             that does not run forwards, a row with too many fields, or rows that contradict.
     """
-    clips: dict[tuple[object, ...], Row] = {}
+    clips: dict[tuple[object, ...], ClipRow] = {}
     line = 1
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
@@ -88,12 +88,10 @@ def read_rows(
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
     """Write a CSV file that appears complete or not at all; short rows are filled with blanks."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows([*row, *[""] * (len(header) - len(row))] for row in rows)
-    os.replace(part, path)
     return path
 
 
@@ -140,7 +138,7 @@ def _fields(table: Path, line: int, names: list[str], values: list[str]) -> dict
     }
 
 
-def _row(table: Path, line: int, fields: dict[str, str], naming: Naming) -> Row:
+def _row(table: Path, line: int, fields: dict[str, str], naming: Naming) -> ClipRow:
     for column in naming.columns:
         if not fields[column]:
             raise DatasetError(
@@ -153,7 +151,7 @@ def _row(table: Path, line: int, fields: dict[str, str], naming: Naming) -> Row:
             f"{table}, line {line}: spans {fields.get('start') or 0} to {fields.get('end')} s; "
             "expected seconds with 0 <= start < end"
         )
-    return Row(
+    return ClipRow(
         names=naming.names(fields),
         line=line,
         split=fields.get("split") or None,
@@ -180,7 +178,7 @@ def _number(
     raise DatasetError(f"{table}, line {line}: {name} is {text!r}; expected {wanted} or a blank")
 
 
-def _merged(table: Path, clips: dict[tuple[object, ...], Row], row: Row) -> Row:
+def _merged(table: Path, clips: dict[tuple[object, ...], ClipRow], row: ClipRow) -> ClipRow:
     """The row of this clip so far, with what the new row adds; they must not contradict."""
     known = clips.setdefault((row.names, row.start, row.end), row)
     for name in ("split", "label", "fold"):

@@ -11,7 +11,7 @@ from typing import Any
 from otomatch.errors import DownloadError, MissingDependencyError
 
 
-def need_unpacker(suffix: str) -> None:
+def require_unpacker(suffix: str) -> None:
     """Raise MissingDependencyError if archives of this kind (``.zip``, ``.7z``) cannot be read."""
     if suffix == ".7z":
         _py7zr()

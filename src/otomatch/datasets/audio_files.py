@@ -8,7 +8,7 @@ from pathlib import Path
 
 import soundfile
 
-from otomatch.audio.waveform import CONTAINER_SUFFIXES
+from otomatch.audio import CONTAINER_SUFFIXES
 
 # Where unfinished downloads lie, below the root of a data set; no file in it counts.
 DOWNLOADS = ".downloads"
@@ -75,7 +75,7 @@ class FileIndex:
         return found[0] if len(found) == 1 else None
 
 
-def unreadable(path: Path) -> str:
+def unreadable_reason(path: Path) -> str:
     """Why a file cannot hold decodable audio, or an empty string.
 
     Reads a few bytes. Only a file whose first bytes are unknown, or that is very small, is opened

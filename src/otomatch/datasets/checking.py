@@ -28,7 +28,7 @@ class Durations:
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitSummary:
     """The clips of one split, or all of them.
 
     Attributes:
@@ -51,8 +51,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Check:
-    """What `check` found.
+class CheckReport:
+    """What `check_dataset` found.
 
     Attributes:
         name: of the data set.
@@ -69,7 +69,7 @@ class Check:
     name: str
     root: str
     decoded: bool
-    parts: tuple[Part, ...]
+    parts: tuple[SplitSummary, ...]
     labels: int
     missing: tuple[Skipped, ...]
     broken: tuple[Skipped, ...]
@@ -81,11 +81,11 @@ class Check:
         return asdict(self)
 
 
-def check(
+def check_dataset(
     dataset: CaptionDataset,
     decode: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Check:
+) -> CheckReport:
     """Count clips and captions, read every header, and look for duplicates between splits.
 
     Args:
@@ -102,7 +102,7 @@ def check(
     ]
     readable = {path: value for path, value in found.items() if not isinstance(value, str)}
     parts = [_part(split, dataset.select(split).clips, readable) for split in dataset.splits]
-    return Check(
+    return CheckReport(
         name=dataset.name,
         root=str(dataset.root),
         decoded=decode,
@@ -151,12 +151,12 @@ def _decoded(path: Path) -> tuple[float, int] | str:
 
 def _part(
     split: str | None, clips: Sequence[Clip], readable: dict[Path, tuple[float, int]]
-) -> Part:
+) -> SplitSummary:
     captions = Counter(text for clip in clips for text in {_words(c) for c in clip.captions})
     lengths = [_length(clip, *readable[clip.path]) for clip in clips if clip.path in readable]
     rates = Counter(readable[clip.path][1] for clip in clips if clip.path in readable)
     counts = Counter(len(clip.captions) for clip in clips)
-    return Part(
+    return SplitSummary(
         split=split,
         clips=len(clips),
         captions=sum(len(clip.captions) for clip in clips),
