@@ -278,7 +278,7 @@ def test_the_partial_gradient_equals_a_dense_solve_of_the_optimality_conditions(
     matrix = design.T @ (plan.plan.reshape(-1, 1) * design)
     z = torch.linalg.pinv(matrix) @ (-design.T @ target.reshape(-1))
     expected = target + plan.plan * (design @ z).reshape(size, size)
-    found = adjoint.partial_slope(target, plan, Shard.whole(size))
+    found = adjoint.partial_slope(target, plan, Shard.local(size))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -335,7 +335,7 @@ def test_no_gradient_is_computed_where_none_is_wanted():
 
 def test_the_trimmed_target_keeps_the_cheapest_pairs_and_part_of_the_last():
     cost = torch.rand(5, 5) + torch.diag(torch.tensor([3.0, 1.0, 5.0, 2.0, 4.0]))
-    kept = losses._trim(torch.eye(5) / 5, cost, 0.5, Shard.whole(5))
+    kept = losses._trim(torch.eye(5) / 5, cost, 0.5, Shard.local(5))
     assert kept.diagonal().tolist() == pytest.approx([0.1, 0.2, 0.0, 0.2, 0.0])
     assert kept.sum().item() == pytest.approx(0.5)
 
@@ -346,7 +346,7 @@ def test_the_trimmed_target_is_the_cheapest_part_of_the_target(clips, mass, seed
     random = torch.Generator().manual_seed(seed)
     cost = torch.rand(len(clips), len(clips), generator=random, dtype=torch.float64)
     target = matching_target(clips)
-    kept = losses._trim(target, cost, mass, Shard.whole(len(clips)))
+    kept = losses._trim(target, cost, mass, Shard.local(len(clips)))
     assert kept.sum().item() == pytest.approx(mass)
     assert (kept >= 0).all()
     assert (kept <= target + 1e-12).all()
@@ -362,7 +362,7 @@ def test_the_trimmed_loss_is_the_gap_of_the_two_objectives(clips):
     loss = MatchingLoss(epsilon, mass, "trimmed", **EXACT)(audio, text, full_metric(), clips)
     cost = scaled_cost(audio, text, full_metric())
     target = matching_target(clips or list(range(7)))
-    target = losses._trim(target, cost, mass, Shard.whole(7))
+    target = losses._trim(target, cost, mass, Shard.local(7))
     plan = partial_sinkhorn(cost, epsilon, mass, **EXACT).plan
 
     def objective(p):
@@ -391,7 +391,7 @@ def test_the_trimmed_gradient_in_the_cost_is_target_minus_plan():
         torch.ones(6, 1), torch.ones(6, 1), lambda _x, _y: cost
     )
     loss.backward()
-    target = losses._trim(torch.eye(6).double() / 6, cost.detach(), 0.5, Shard.whole(6))
+    target = losses._trim(torch.eye(6).double() / 6, cost.detach(), 0.5, Shard.local(6))
     plan = partial_sinkhorn(cost.detach(), 0.1, 0.5, **EXACT).plan
     torch.testing.assert_close(cost.grad, (target - plan) / 0.1, rtol=0, atol=1e-9)
 

@@ -16,7 +16,8 @@ from otomatch.losses.matching import MatchingLoss
 from otomatch.losses.nt_xent import NTXentLoss
 from otomatch.losses.triplet import TripletLoss, WeightedTripletLoss
 from otomatch.parallel.batch_norm import GlobalBatchNorm, convert_batch_norm
-from otomatch.parallel.shard import Shard, processes
+from otomatch.parallel.process_group import world_size
+from otomatch.parallel.shard import Shard
 from otomatch.transport.ground_metrics import GROUND_METRICS, Identity
 from tests.support.processes import Failure, Group
 
@@ -181,7 +182,7 @@ def of_tied_embeddings(points):
     text = -points
     loss = MatchingLoss(0.1, gather=True, **EXACT)(audio, text.requires_grad_(), Identity())
     loss.backward()
-    return audio.grad / processes(), text.grad / processes()
+    return audio.grad / world_size(), text.grad / world_size()
 
 
 def test_equally_large_distances_share_the_slope_of_the_scale(group):
@@ -207,7 +208,7 @@ def test_without_gather_each_process_has_a_loss_of_its_own(group):
 
 
 def plan_of_block(solver, cost, a, options):
-    return solver(cost, a=a, shard=Shard.of(len(cost)), **options)
+    return solver(cost, a=a, shard=Shard.distributed(len(cost)), **options)
 
 
 def uneven(rows=BATCH, columns=9):
@@ -250,7 +251,7 @@ def collectives_of_a_plan(mass, epsilon, iterations, columns):
         return call
 
     cost = torch.rand(5, columns, dtype=torch.float64)
-    shard = Shard.of(5)
+    shard = Shard.distributed(5)
     try:
         for name in calls:
             setattr(dist, name, counted(name))
@@ -344,7 +345,7 @@ def unrolled_loss():
 
 
 def recorded_plan():
-    sinkhorn(torch.rand(2, 4).requires_grad_(), 0.1, shard=Shard.of(2))
+    sinkhorn(torch.rand(2, 4).requires_grad_(), 0.1, shard=Shard.distributed(2))
 
 
 @pytest.mark.parametrize(
@@ -361,7 +362,7 @@ def plan_of_bad_block(spoiled):
     cost = torch.rand(2, 4)
     if dist.get_rank() == 1:
         cost = spoiled
-    sinkhorn(cost, 0.1, shard=Shard.of(2))
+    sinkhorn(cost, 0.1, shard=Shard.distributed(2))
 
 
 @pytest.mark.parametrize(
@@ -383,7 +384,7 @@ def normalised(norm, x, slope):
     norm(x + 1)
     x.requires_grad_()
     out = norm(x)
-    out.backward(slope * processes())
+    out.backward(slope * world_size())
     parts = [parameter.grad for parameter in norm.parameters()]
     return type(norm), out.detach(), x.grad, parts, norm.state_dict()
 
@@ -476,17 +477,17 @@ def test_converting_replaces_every_batch_norm_and_shares_its_tensors():
 def trained(loss_fn, sounds, words, wrap):
     """Parameters and buffers after 20 steps of Adam with projection."""
     model = convert_batch_norm(Pair(norm=True))
-    joined = DistributedDataParallel(model) if wrap and processes() > 1 else model
+    joined = DistributedDataParallel(model) if wrap and world_size() > 1 else model
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(20):
         audio, text = joined(sounds, words)
         loss = loss_fn(audio, text, model.ground)
         optimiser.zero_grad()
         loss.backward()
-        if not wrap and processes() > 1:
+        if not wrap and world_size() > 1:
             for parameter in model.parameters():
                 dist.all_reduce(parameter.grad)
-                parameter.grad /= processes()
+                parameter.grad /= world_size()
         optimiser.step()
         model.ground.project_()
     return loss.item(), model.state_dict()

@@ -161,9 +161,9 @@ class MatchingLoss(nn.Module):
         return loss
 
     def _check_recording(self, shard: Shard) -> None:
-        if self.gradient == "unrolled" and not shard.alone:
+        if self.gradient == "unrolled" and shard.world_size > 1:
             raise InvalidInputError(
-                f"gradient is 'unrolled' with {shard.processes} processes, which record no "
+                f"gradient is 'unrolled' with {shard.world_size} processes, which record no "
                 "iterations; expected 'implicit'"
             )
 
@@ -174,7 +174,7 @@ class MatchingLoss(nn.Module):
             if pairs.weights is None:
                 return target, 1.0
             target = target * pairs.weights
-            mass = pairs.shard.sum(target.sum(dtype=torch.float64)).item()
+            mass = pairs.shard.all_reduce_sum(target.sum(dtype=torch.float64)).item()
             return target, min(1.0, float(mass))
         if pairs.weights is not None:
             raise InvalidInputError(
@@ -188,7 +188,7 @@ class MatchingLoss(nn.Module):
     def _divisor(self, distances: Tensor, shard: Shard) -> Tensor | float:
         if not isinstance(self.scale, str):
             return self.scale
-        largest = shard.largest(distances.flatten())
+        largest = shard.amax(distances.flatten())
         return torch.where(largest > 0, largest, 1)
 
     def _solve(self, cost: Tensor, mass: float, shard: Shard) -> Plan:
@@ -204,18 +204,18 @@ class MatchingLoss(nn.Module):
     def _value(self, target: Tensor, plan: Plan, mass: float, shard: Shard) -> Tensor:
         divergence = torch.xlogy(target, target).sum() - (target * plan.log_plan).sum()
         if self.target == "full":
-            return shard.sum(divergence) + math.log(mass)
+            return shard.all_reduce_sum(divergence) + math.log(mass)
         # The gap is KL(T_s || P) plus what T_s leaves of the tight rows and columns, at their
         # prices -f and -g: the optimality conditions put into its definition.
         weight = 1 / shard.total
         rows = plan.f * (target.sum(1) - weight)
         columns = plan.g * (target.sum(0) - weight * shard.rows / shard.total)
-        return shard.sum(divergence + (rows.sum() + columns.sum()) / self.epsilon)
+        return shard.all_reduce_sum(divergence + (rows.sum() + columns.sum()) / self.epsilon)
 
     @torch.no_grad()
     def _slope(self, target: Tensor, plan: Plan, mass: float, shard: Shard) -> Tensor:
         """W dL/dC, shape (B_r, B); see `otomatch.parallel.shard` for the factor W."""
-        step = self.epsilon / shard.processes
+        step = self.epsilon / shard.world_size
         if self.target == "trimmed" or mass == 1:
             return (target - plan.plan) / step
         return partial_slope(target, plan, shard) / step
@@ -232,21 +232,25 @@ class MatchingLoss(nn.Module):
 def _status(plan: Plan, same: Tensor, mass: float, shard: Shard) -> PlanStatus:
     disorder = -(plan.plan * plan.log_plan).nansum()
     right = (plan.plan * same).sum()
-    disorder, right = (shard.sum(torch.stack([disorder, right])) / mass).tolist()
+    disorder, right = (shard.all_reduce_sum(torch.stack([disorder, right])) / mass).tolist()
     return PlanStatus(plan.iterations, plan.error, plan.converged, math.log(mass) + disorder, right)
 
 
 def _trim(target: Tensor, cost: Tensor, mass: float, shard: Shard) -> Tensor:
     """The target's entries of least cost that make up the mass, the last one in part."""
     where = target.nonzero(as_tuple=True)
-    labelled = shard.resized(len(where[0]))
-    costs, weights = labelled.gather(torch.stack([cost[where], target[where]], 1)).unbind(1)
+    labelled = _same_processes(shard, len(where[0]))
+    costs, weights = labelled.all_gather(torch.stack([cost[where], target[where]], 1)).unbind(1)
     order = costs.argsort(stable=True)
     weights = weights[order]
     before = weights.cumsum(0) - weights
     kept = torch.zeros_like(weights)
     kept[order] = torch.minimum(weights, (mass - before).clamp(min=0))
     return torch.zeros_like(target).index_put(where, kept[labelled.own])
+
+
+def _same_processes(shard: Shard, rows: int) -> Shard:
+    return Shard.local(rows) if shard.world_size == 1 else Shard.distributed(rows)
 
 
 def _positive(name: str, value: object) -> float:

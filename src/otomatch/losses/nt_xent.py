@@ -59,7 +59,7 @@ class NTXentLoss(nn.Module):
             by_text = (logits - over_audio).exp()
             spread = (over_text + over_audio[shard.own]).sum() - ((by_audio + by_text) * seen).sum()
             part = part - self.entropy * spread
-        return shard.total_of(part / (2 * shard.total))
+        return shard.sum_of_parts(part / (2 * shard.total))
 
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""

@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 
 from otomatch.errors import InvalidInputError
-from otomatch.parallel.shard import Shard, exchange, raise_alike
+from otomatch.parallel import process_group
+from otomatch.parallel.shard import Shard, raise_first
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 ClipIds = Tensor | Sequence[Hashable]
@@ -58,8 +59,8 @@ class Pairs:
 
     def distances(self, metric: Metric) -> Tensor:
         """Distances (B_r, B) of the audio here to all texts, checked."""
-        texts = self.shard.gather(self.text)
-        with self.shard.together():
+        texts = self.shard.all_gather(self.text)
+        with self.shard.raise_together():
             return _measured(metric, self.audio, texts)
 
     def similarities(self, metric: Metric) -> Tensor:
@@ -91,8 +92,8 @@ def open_pairs(
         InvalidInputError: see the module; or the processes do not fit together.
     """
     own = _facts(audio, text, clip_ids, weights)
-    every = exchange(own) if gather else [own]
-    raise_alike(
+    every = process_group.all_gather(own) if gather else [own]
+    raise_first(
         own.problem, (None if facts.problem is None else str(facts.problem) for facts in every)
     )
     _compare(every)
@@ -104,7 +105,7 @@ def open_pairs(
         audio.to(dtype),
         text.to(dtype),
         _numbers(every, shard).to(audio.device),
-        None if weights is None else shard.gather(weights.detach().to(audio.device, dtype)),
+        None if weights is None else shard.all_gather(weights.detach().to(audio.device, dtype)),
         shard,
     )
 

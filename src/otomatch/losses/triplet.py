@@ -47,12 +47,12 @@ class TripletLoss(nn.Module):
         scores, same, shard = pairs.similarities(metric), pairs.same_clip(), pairs.shard
         right = pairs.right(scores)
         by_audio = (self.margin + scores - right[:, None]).clamp(min=0).masked_fill(same, 0)
-        by_text = (self.margin + scores - shard.gather(right)).clamp(min=0).masked_fill(same, 0)
+        by_text = (self.margin + scores - shard.all_gather(right)).clamp(min=0).masked_fill(same, 0)
         if self.negatives == "sum":
             part = by_audio.sum() + by_text.sum()
         else:
-            part = by_audio.amax(1).sum() + shard.largest(by_text)[shard.own].sum()
-        return shard.total_of(part / shard.total)
+            part = by_audio.amax(1).sum() + shard.amax(by_text)[shard.own].sum()
+        return shard.sum_of_parts(part / shard.total)
 
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""
@@ -99,13 +99,13 @@ class WeightedTripletLoss(nn.Module):
         pairs = open_pairs(audio, text, clip_ids, gather=self.gather)
         scores, shard = pairs.similarities(metric), pairs.shard
         others = scores.masked_fill(pairs.same_clip(), -math.inf)
-        hardest = torch.cat([others.amax(1), shard.largest(others)[shard.own]])
+        hardest = torch.cat([others.amax(1), shard.amax(others)[shard.own]])
         right = pairs.right(scores).repeat(2)
         counts = hardest + self.margin > right  # -inf, where there is no negative, does not
         positive, negative = right[counts], hardest[counts]
         pull = (0.5 - 0.7 * positive + 0.2 * positive.square()).clamp(min=0).sum()
         push = (0.03 - 0.4 * negative + 0.9 * negative.square()).clamp(min=0).sum()
-        return shard.total_of((pull + push) / shard.total)
+        return shard.sum_of_parts((pull + push) / shard.total)
 
     def extra_repr(self) -> str:
         """Say the options in the module's printed form."""

@@ -21,7 +21,7 @@ from otomatch.errors import DatasetError
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.encoders import text_encoder
 from otomatch.models.feature_cache import _CHUNK, _chunks, _features_of, text_states
-from otomatch.parallel import process_group as processes
+from otomatch.parallel import process_group
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ def embed_sounds(model: AudioTextModel, clips: Sequence[Clip], progress: bool) -
     """`embed_clips`; of several processes, each takes a share."""
 
     def work(rows: Sequence[int]) -> EmbeddedClips:
-        first = processes.rank() == 0
+        first = process_group.rank() == 0
         found = embed_clips(model, [clips[row] for row in rows], progress and first)
         return replace(found, rows=[rows[row] for row in found.rows])
 
-    parts: list[EmbeddedClips] = processes.spread(range(len(clips)), work)
+    parts: list[EmbeddedClips] = process_group.map_parts(work, range(len(clips)))
     return EmbeddedClips(
         torch.cat([part.vectors for part in parts]),
         [row for part in parts for row in part.rows],
@@ -146,7 +146,7 @@ def embed_captions(model: AudioTextModel, captions: Sequence[str], progress: boo
     def work(part: Sequence[str]) -> Tensor:
         if model.text_encoder.trainable:
             return model.embed_text(part)
-        shown = progress and processes.rank() == 0
+        shown = progress and process_group.rank() == 0
         return model.embed_text_states(text_states(model.text_encoder, part, progress=shown))
 
-    return torch.cat(processes.spread(captions, work))
+    return torch.cat(process_group.map_parts(work, captions))

@@ -1,1 +1,1 @@
-"""Several processes that share one batch."""
+"""Several processes that work on one batch: collectives, sharded rows and global batch norm."""

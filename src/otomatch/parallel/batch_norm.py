@@ -11,7 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from otomatch.errors import InvalidInputError
-from otomatch.parallel.shard import Shard, processes
+from otomatch.parallel.process_group import world_size
+from otomatch.parallel.shard import Shard
 
 
 class GlobalBatchNorm(_BatchNorm):
@@ -35,10 +36,10 @@ class GlobalBatchNorm(_BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x; see the class."""
-        if not self.training or processes() == 1:
+        if not self.training or world_size() == 1:
             return super().forward(x)
         self._check_input_dim(x)
-        shard = Shard((1,) * processes())
+        shard = Shard((1,) * world_size())
         mean, variance, count = _moments(x.detach(), shard)
         if count < 2:
             raise InvalidInputError(
@@ -113,7 +114,7 @@ def _moments(x: Tensor, shard: Shard) -> tuple[Tensor, Tensor, float]:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         own[1], own[0] = torch.var_mean(wide, _but_channels(x), correction=0)
     numbers = torch.cat([own.flatten(), own.new_full((1,), count)])
-    every = shard.gather(numbers[None])
+    every = shard.all_gather(numbers[None])
     shares = every[:, -1:] / every[:, -1].sum().clamp(min=1)
     means, variances = every[:, :channels], every[:, channels:-1]
     mean = (shares * means).sum(0)
@@ -154,7 +155,7 @@ class _Normalise(torch.autograd.Function):
         gradient = gradient.to(unit.dtype)
         axes = _but_channels(x)
         own = torch.stack([(gradient * unit).sum(axes), gradient.sum(axes)])
-        by_unit, by_one = ctx.shard.sum(own) / ctx.count
+        by_unit, by_one = ctx.shard.all_reduce_sum(own) / ctx.count
         by_x = gradient - by_one.view(along) - unit * by_unit.view(along)
         by_x = (by_x * (spread * weight).view(along)).to(x.dtype)
         return by_x, own[0], own[1], None, None, None, None

@@ -1,7 +1,8 @@
-"""Work shared by the processes of one run (torchrun); with one process, all of this does nothing.
+"""Collectives over the processes that `torch.distributed` joins, such as those torchrun starts.
 
-The i-th of W processes takes the i-th of W nearly equal stretches of whatever is shared, so what is
-gathered in rank order is in the order of one process.
+With one process, or where `torch.distributed` is not initialized, every function here returns what
+the only process passed. Shared work is split into contiguous parts, one for each rank, so that
+results concatenated in rank order are in the order of a single process.
 """
 
 import os
@@ -9,94 +10,107 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, distributed, nn
-
-from otomatch.parallel.shard import exchange, processes
+import torch.distributed as dist
+from torch import Tensor, nn
 
 T = TypeVar("T")
 
 
-def count() -> int:
-    """Number of processes W."""
-    return processes()
-
-
-def rank() -> int:
-    """Number of this process, from 0."""
-    return distributed.get_rank() if count() > 1 else 0
-
-
-def join() -> None:
-    """Join the other processes, where torchrun has started some and nobody has joined them yet."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+def initialize() -> None:
+    """Join the process group if torchrun started several processes and none has joined yet."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         from accelerate import PartialState
 
         PartialState(cpu=not torch.cuda.is_available())
 
 
-def share(total: int) -> slice:
-    """This process's stretch of ``total`` things."""
-    return slice(total * rank() // count(), total * (rank() + 1) // count())
+def world_size() -> int:
+    """Return the number of processes W; 1 if `torch.distributed` is not initialized."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def spread(items: Sequence[T], work: Callable[[Sequence[T]], Any]) -> list[Any]:
-    """Let each process work on its share of the items; returns all results, in rank order."""
-    return exchange(work(items[share(len(items))]))
+def rank() -> int:
+    """Return the index of this process, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
 
 
-def agree(value: T) -> T:
-    """The first process's value, for all."""
-    if count() > 1:
+def barrier() -> None:
+    """Wait until all processes have reached this call."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def broadcast(value: T) -> T:
+    """Return the value that rank 0 passed, on every process; any picklable object."""
+    if world_size() > 1:
         box: list[Any] = [value]
-        distributed.broadcast_object_list(box, src=0)
+        dist.broadcast_object_list(box, src=0)
         value = box[0]
     return value
 
 
-def wait() -> None:
-    """Wait for all processes."""
-    if count() > 1:
-        distributed.barrier()
+def all_gather(value: T) -> list[T]:
+    """Return the values of all processes in rank order; any picklable objects, of any size."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
-def first_before_others(work: Callable[[], T]) -> T:
-    """Let the first process work before the others, which find what it left on disk.
+def reduce_sum(x: Tensor, device: torch.device) -> Tensor:
+    """Return the sum of the processes' tensors, on the CPU; it is valid on rank 0 only.
 
-    An error of the first one is raised in all.
+    Args:
+        x: Tensor of the same shape on every process.
+        device: Device that the process group's backend reduces on.
     """
-    result, error = None, None
-    if rank() == 0:
-        try:
-            result = work()
-        except Exception as found:
-            error = found
-    error = agree(error)
-    if error is not None:
-        raise error
-    return work() if rank() else result  # type: ignore[return-value]
+    if world_size() == 1:
+        return x
+    on_device = x.to(device)
+    dist.reduce(on_device, dst=0)
+    return on_device.cpu()
 
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace every gradient by its mean over the processes.
 
-    As DistributedDataParallel does, but also for parameters that are used outside of one module's
+    Unlike `DistributedDataParallel`, this includes parameters that are used outside of a module's
     forward pass (the ground metric) or not at all (a text encoder's pooler).
     """
-    if count() == 1:
+    if world_size() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
-    pending = [distributed.all_reduce(gradient, async_op=True) for gradient in gradients]
+    pending = [dist.all_reduce(gradient, async_op=True) for gradient in gradients]
     for work in pending:
         if work is not None:
             work.wait()
-    torch._foreach_div_(gradients, count())
+    torch._foreach_div_(gradients, world_size())
 
 
-def collect(rows: Tensor, device: torch.device) -> Tensor:
-    """Sum of the processes' tensors on the first one, which holds what each has written; CPU."""
-    if count() == 1:
-        return rows
-    on_device = rows.to(device)
-    distributed.reduce(on_device, dst=0)
-    return on_device.cpu()
+def own_part(total: int) -> slice:
+    """Return this process's part of ``range(total)``; parts differ in length by at most 1."""
+    return slice(total * rank() // world_size(), total * (rank() + 1) // world_size())
+
+
+def map_parts(function: Callable[[Sequence[T]], Any], items: Sequence[T]) -> list[Any]:
+    """Apply a function to this process's part of the items; return all results in rank order."""
+    return all_gather(function(items[own_part(len(items))]))
+
+
+def rank_zero_first(function: Callable[[], T]) -> T:
+    """Call a function on rank 0, then on the other ranks, which find what it left on disk.
+
+    An exception on rank 0 is raised on every process.
+    """
+    result, error = None, None
+    if rank() == 0:
+        try:
+            result = function()
+        except Exception as raised:
+            error = raised
+    error = broadcast(error)
+    if error is not None:
+        raise error
+    return function() if rank() else result  # type: ignore[return-value]

@@ -1,23 +1,23 @@
-"""One batch held by several processes: which rows each of them has, and what they exchange.
+"""A batch whose rows are sharded over several processes, and the collectives on its rows.
 
-The B rows of a global batch lie in blocks, one on each of W processes, in rank order. Blocks may
-differ in size (the last batch of an epoch) and be empty. `Shard` is what one process knows of this.
-With one process each of its operations gives back what it got, so that code written for blocks is
-also the code for whole batches.
+A global batch of B rows is split into blocks, one for each of W processes, in rank order. Blocks
+may differ in size (the last batch of an epoch) and may be empty. With one process every operation
+returns its argument, so code written for blocks also works on whole batches.
 
-Convention of gradients, that of `DistributedDataParallel`: the loss is the global batch's, the same
-number on every process, and the *mean* over the processes of a parameter's gradients is the loss's
-gradient. So what a process holds alone carries W times its slope.
+Gradients follow the convention of `DistributedDataParallel`: the loss is that of the global batch
+and has the same value on every process, and the *mean* over the processes of a parameter's
+gradients is the gradient of the loss. The gradient of a tensor that only one process holds is
+therefore W times the derivative of the loss.
 
-Processes must agree on every decision, or one waits for ever: decide on reduced values only, which
-have the same bits everywhere, and check input within `Shard.together`.
+A collective hangs unless all processes call it. Base every decision on reduced values, which have
+the same bits on all processes, and validate input inside `Shard.raise_together`.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,26 +25,19 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from otomatch.errors import InvalidInputError
-
-T = TypeVar("T")
-
-
-def processes() -> int:
-    """How many processes `torch.distributed` joins; 1 where it is not initialised."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+from otomatch.parallel import process_group
 
 
-def exchange(value: T) -> list[T]:
-    """What each process passes, in rank order; any value that can be pickled, of any size."""
-    if processes() == 1:
-        return [value]
-    found: list[Any] = [None] * processes()
-    dist.all_gather_object(found, value)
-    return found
+def raise_first(own: InvalidInputError | None, messages: Iterable[str | None]) -> None:
+    """Raise this process's error if there is one, else the first of all processes' messages.
 
+    Args:
+        own: Error raised on this process, or None.
+        messages: Error message of each process in rank order, or None where there is no error.
 
-def raise_alike(own: InvalidInputError | None, messages: Iterable[str | None]) -> None:
-    """Raise the own error, or else the first one that a process reports in an exchange."""
+    Raises:
+        InvalidInputError: Some process reports an error.
+    """
     if own is not None:
         raise own
     for rank, message in enumerate(messages):
@@ -54,128 +47,132 @@ def raise_alike(own: InvalidInputError | None, messages: Iterable[str | None]) -
 
 @dataclass(frozen=True)
 class Shard:
-    """The block of rows of a global batch that this process holds.
+    """The block of a global batch's rows that this process holds.
 
-    Operations are collective: every process calls them, in the same order, with tensors on the
-    device that the process group's backend serves (gloo: CPU; NCCL: GPU).
+    Every process must call the collective operations in the same order, with tensors on a device
+    that the process group's backend supports (gloo: CPU; NCCL: GPU).
 
     Attributes:
-        sizes: rows on each process, in rank order; a single one stands for a whole batch that no
-            other process has a part in, whether or not `torch.distributed` runs.
+        sizes: Number of rows on each process, in rank order. A single entry means that this process
+            holds the whole batch, whether or not `torch.distributed` is initialized.
     """
 
     sizes: tuple[int, ...]
 
     @classmethod
-    def whole(cls, rows: int) -> "Shard":
-        """All rows are here."""
+    def local(cls, rows: int) -> "Shard":
+        """Return the shard of a batch that this process holds alone."""
         return cls((rows,))
 
     @classmethod
-    def of(cls, rows: int) -> "Shard":
-        """This process holds so many rows, and asks the others how many they hold."""
-        return cls(tuple(exchange(rows)))
-
-    def resized(self, rows: int) -> "Shard":
-        """The same processes with another number of rows on each."""
-        return Shard.whole(rows) if self.alone else Shard.of(rows)
+    def distributed(cls, rows: int) -> "Shard":
+        """Return the shard of a process that holds ``rows`` rows; all-gathers the sizes."""
+        return cls(tuple(process_group.all_gather(rows)))
 
     @property
-    def processes(self) -> int:
+    def world_size(self) -> int:
         """W, the number of blocks."""
         return len(self.sizes)
 
-    @property
-    def alone(self) -> bool:
-        """Whether there is a single block."""
-        return len(self.sizes) == 1
-
     @cached_property
     def rank(self) -> int:
-        """The block that is here."""
-        return 0 if self.alone else dist.get_rank()
+        """Index of this process's block, from 0."""
+        return 0 if self.world_size == 1 else dist.get_rank()
 
     @property
     def rows(self) -> int:
-        """Rows held here."""
+        """B_r, the number of rows on this process."""
         return self.sizes[self.rank]
 
     @property
     def total(self) -> int:
-        """B, rows of all blocks."""
+        """B, the number of rows of the global batch."""
         return sum(self.sizes)
 
     @cached_property
     def own(self) -> slice:
-        """Where the block lies in the global batch."""
+        """Slice of the global batch that this process holds."""
         start = sum(self.sizes[: self.rank])
         return slice(start, start + self.rows)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Check input: an InvalidInputError within is raised on every process, and none waits."""
-        problem = None
+    def raise_together(self) -> Iterator[None]:
+        """Raise an InvalidInputError of the ``with`` block on every process, so that none hangs."""
+        own = None
         try:
             yield
         except InvalidInputError as error:
-            problem = error
-        message = None if problem is None else str(problem)
-        raise_alike(problem, [message] if self.alone else exchange(message))
+            own = error
+        message = None if own is None else str(own)
+        raise_first(own, [message] if self.world_size == 1 else process_group.all_gather(message))
 
-    def sum(self, x: Tensor) -> Tensor:
-        """Sum over the processes of tensors of one shape; with several, without a gradient."""
-        return x if self.alone else _reduced(x, dist.ReduceOp.SUM)
+    def all_reduce_sum(self, x: Tensor) -> Tensor:
+        """Return the sum of the processes' tensors, which must have the same shape.
 
-    def max(self, x: Tensor) -> Tensor:
-        """Largest over the processes, entry by entry; with several, without a gradient."""
-        return x if self.alone else _reduced(x, dist.ReduceOp.MAX)
+        Detached if there are several processes.
+        """
+        return x if self.world_size == 1 else _all_reduce(x, dist.ReduceOp.SUM)
 
-    def gather(self, x: Tensor) -> Tensor:
-        """The rows (B_r, ...) of all processes in rank order, (B, ...); differentiable."""
-        if self.alone:
+    def all_reduce_max(self, x: Tensor) -> Tensor:
+        """Return the elementwise maximum of the processes' tensors of the same shape.
+
+        Detached if there are several processes.
+        """
+        return x if self.world_size == 1 else _all_reduce(x, dist.ReduceOp.MAX)
+
+    def all_gather(self, x: Tensor) -> Tensor:
+        """Concatenate the rows (B_r, ...) of all processes in rank order; differentiable.
+
+        Returns:
+            Tensor of shape (B, ...).
+        """
+        if self.world_size == 1:
             return x
-        rows: Tensor = _Gather.apply(x, self)  # type: ignore[no-untyped-call]
+        rows: Tensor = _AllGather.apply(x, self)  # type: ignore[no-untyped-call]
         return rows
 
     def logsumexp(self, x: Tensor) -> Tensor:
-        """Log of the sum of exp over the rows of all processes, (B_r, ...) to (...).
+        """Return the log-sum-exp over the rows of all processes, (B_r, ...) -> (...).
 
-        Differentiable; costs two reductions.
+        Differentiable. Costs two all-reduces.
         """
-        if self.alone:
+        if self.world_size == 1:
             return torch.logsumexp(x, 0)
         result: Tensor = _LogSumExp.apply(x, self)  # type: ignore[no-untyped-call]
         return result
 
-    def largest(self, x: Tensor) -> Tensor:
-        """Largest over the rows of all processes, (B_r, ...) to (...).
+    def amax(self, x: Tensor) -> Tensor:
+        """Return the maximum over the rows of all processes, (B_r, ...) -> (...).
 
-        Differentiable; equal entries share the slope.
+        Differentiable; equal maxima share the gradient.
         """
-        result: Tensor = _Largest.apply(x, self)  # type: ignore[no-untyped-call]
+        result: Tensor = _AMax.apply(x, self)  # type: ignore[no-untyped-call]
         return result
 
-    def total_of(self, x: Tensor) -> Tensor:
-        """Sum over the processes of their parts of a loss; differentiable, each with slope W."""
-        if self.alone:
+    def sum_of_parts(self, x: Tensor) -> Tensor:
+        """Return the sum of the processes' parts of a loss.
+
+        Differentiable; the gradient of each part is W times that of the sum (see the module).
+        """
+        if self.world_size == 1:
             return x
-        total: Tensor = _Total.apply(x, self)  # type: ignore[no-untyped-call]
+        total: Tensor = _SumOfParts.apply(x, self)  # type: ignore[no-untyped-call]
         return total
 
 
-def _reduced(x: Tensor, operation: Any) -> Tensor:
+def _all_reduce(x: Tensor, operation: Any) -> Tensor:
     out = x.detach().clone(memory_format=torch.contiguous_format)
     dist.all_reduce(out, operation)
     return out
 
 
-class _Gather(torch.autograd.Function):
-    """Blocks in rank order. Backward adds up what all processes did with this one's rows."""
+class _AllGather(torch.autograd.Function):
+    """Blocks in rank order; backward sums what all processes did with this process's rows."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, shard: Shard) -> Tensor:
         ctx.shard = shard
-        padded = x.new_zeros(max(shard.sizes), *x.shape[1:])  # gloo wants equal shapes
+        padded = x.new_zeros(max(shard.sizes), *x.shape[1:])  # gloo requires equal shapes
         padded[: shard.rows] = x
         blocks = [torch.empty_like(padded) for _ in shard.sizes]
         dist.all_gather(blocks, padded)
@@ -184,27 +181,27 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.shard.sum(gradient)[ctx.shard.own], None
+        return ctx.shard.all_reduce_sum(gradient)[ctx.shard.own], None
 
 
-class _Total(torch.autograd.Function):
+class _SumOfParts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, shard: Shard) -> Tensor:
-        ctx.processes = shard.processes
-        return shard.sum(x)
+        ctx.world_size = shard.world_size
+        return shard.all_reduce_sum(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * ctx.processes, None
+        return gradient * ctx.world_size, None
 
 
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, shard: Shard) -> Tensor:
         here = torch.logsumexp(x, 0)
-        top = shard.max(here)
-        result = shard.sum((here - top).exp()).log() + top
+        top = shard.all_reduce_max(here)
+        result = shard.all_reduce_sum((here - top).exp()).log() + top
         ctx.shard = shard
         ctx.save_for_backward(x, result)
         return result
@@ -213,14 +210,14 @@ class _LogSumExp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         x, result = ctx.saved_tensors
-        return (x - result).exp_() * ctx.shard.sum(gradient), None
+        return (x - result).exp_() * ctx.shard.all_reduce_sum(gradient), None
 
 
-class _Largest(torch.autograd.Function):
+class _AMax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, shard: Shard) -> Tensor:
         here = x.amax(0) if len(x) else x.new_full(x.shape[1:], -torch.inf)
-        largest = shard.max(here)
+        largest = shard.all_reduce_max(here)
         ctx.shard = shard
         ctx.save_for_backward(x, largest)
         return largest
@@ -230,5 +227,5 @@ class _Largest(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         x, largest = ctx.saved_tensors
         hit = x == largest
-        slope, hits = ctx.shard.sum(torch.stack([gradient, hit.sum(0).to(gradient)]))
+        slope, hits = ctx.shard.all_reduce_sum(torch.stack([gradient, hit.sum(0).to(gradient)]))
         return hit * (slope / hits), None

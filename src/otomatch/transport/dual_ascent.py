@@ -28,7 +28,7 @@ def at_work(matrix: Tensor, shard: Shard) -> Tensor:
 
     A small one goes to the CPU: a GPU would do nothing but wait for its next kernel to be launched.
     """
-    small = shard.alone and matrix.numel() <= SMALL
+    small = shard.world_size == 1 and matrix.numel() <= SMALL
     return widened(matrix.cpu() if small else matrix)
 
 
@@ -45,7 +45,7 @@ class Kernel:
 
     def columns(self, phi: Tensor) -> Tensor:
         """Log of sum_i kernel_ij exp(phi_i), shape (m,)."""
-        return self.shard.sum(torch.mv(self.kernel.T, phi.exp())).log()
+        return self.shard.all_reduce_sum(torch.mv(self.kernel.T, phi.exp())).log()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def kernel_sums(log_kernel: Tensor, shard: Shard) -> Kernel | LogKernel:
 def lowest(x: Tensor, shard: Shard) -> Tensor:
     """The lowest entry of all processes, without a gradient, shape ()."""
     x = x.detach()
-    return -shard.max(-(x.amin() if x.numel() else x.new_full((), math.inf)))
+    return -shard.all_reduce_max(-(x.amin() if x.numel() else x.new_full((), math.inf)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ class Problem:
         if self.mass is None:  # u = a / (K v)
             return weights.here - sums, sums.new_zeros(())
         # u = min(1, a / (l K v)), total = mass
-        lam = fill(weights.shard.gather(sums), weights.every, self.mass)
+        lam = fill(weights.shard.all_gather(sums), weights.every, self.mass)
         return (weights.here - sums - lam).clamp(max=0), lam
 
     def error(self, phi: Tensor, psi: Tensor, lam: Tensor) -> float:
@@ -121,7 +121,7 @@ class Problem:
             if self.mass is not None:  # a tight row has its weight, a slack one a potential of 0
                 wanted = torch.minimum(wanted, free)
             missed = (wanted.exp() - (free + phi).exp()).abs().sum()
-            return float(self.a.shard.sum(missed).item())
+            return float(self.a.shard.all_reduce_sum(missed).item())
 
 
 def ascend(

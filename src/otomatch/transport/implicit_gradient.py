@@ -65,7 +65,7 @@ def partial_slope(target: Tensor, plan: Plan, shard: Shard) -> Tensor:
     def columns(by_row: Tensor) -> Tensor:
         return sums(P.T @ by_row, r * by_row)
 
-    right, weights, squares = shard.sum(
+    right, weights, squares = shard.all_reduce_sum(
         torch.stack(
             [
                 columns(over * T_rows) - sums(T.sum(0), T_rows),
@@ -77,7 +77,7 @@ def partial_slope(target: Tensor, plan: Plan, shard: Shard) -> Tensor:
 
     def apply(y: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
         by_column = weights[:-1] * (y[:-1] + y[-1])
-        moved = shard.sum(sums(columns(over * rows(y)), stop.to(y).reshape(1)))
+        moved = shard.all_reduce_sum(sums(columns(over * rows(y)), stop.to(y).reshape(1)))
         return tight * (sums(by_column, by_column) - moved[:-1]), moved[-1] > 0
 
     # Rounding must not make an entry of the diagonal that cancels vanish, or negative.

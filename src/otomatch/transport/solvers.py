@@ -137,7 +137,7 @@ def partial_sinkhorn(
     if mass < 1:
         return _solve(cost, epsilon, mass, a, b, tolerance, max_iterations, shard)
     plan = _solve(cost, epsilon, None, a, b, tolerance, max_iterations, shard)
-    top_f, top_g = (shard or Shard.whole(len(cost))).largest(plan.f), plan.g.amax()
+    top_f, top_g = (shard or Shard.local(len(cost))).amax(plan.f), plan.g.amax()
     return replace(plan, f=plan.f - top_f, g=plan.g - top_g, multiplier=top_f + top_g)
 
 
@@ -163,11 +163,11 @@ def _solve(
     max_iterations: int,
     shard: Shard | None,
 ) -> Plan:
-    with nullcontext() if shard is None else shard.together():
+    with nullcontext() if shard is None else shard.raise_together():
         _check(cost, epsilon, tolerance, max_iterations, shard)
         _check_weights("a", a, cost.shape[0])
         _check_weights("b", b, cost.shape[1])
-    rows, columns = shard or Shard.whole(len(cost)), Shard.whole(cost.shape[1])
+    rows, columns = shard or Shard.local(len(cost)), Shard.local(cost.shape[1])
     working = at_work(cost, rows)
     least = lowest(working, rows)
     log_kernel = (least - working) / epsilon
@@ -215,7 +215,7 @@ def _check(
 def _check_block(cost: Tensor, shard: Shard) -> None:
     if len(cost) != shard.rows:
         raise InvalidInputError(f"cost has {len(cost)} rows; expected {shard.rows}, the shard's")
-    if not shard.alone and cost.requires_grad and torch.is_grad_enabled():
+    if shard.world_size > 1 and cost.requires_grad and torch.is_grad_enabled():
         raise InvalidInputError(
             "cost requires a gradient, which iterations shared with other processes do not "
             "record; pass cost.detach(), or use MatchingLoss with gradient='implicit'"
@@ -242,7 +242,7 @@ def _weights(name: str, weights: Tensor | None, shard: Shard, like: Tensor) -> W
     if weights is None:
         every = like.new_full((shard.total,), -math.log(shard.total))
         return Weights(every, every[shard.own], shard)
-    weights = shard.gather(weights.detach().to(like.device, like.dtype))
+    weights = shard.all_gather(weights.detach().to(like.device, like.dtype))
     total = float(weights.sum().item())
     if not abs(total - 1) <= 1e-4:
         raise InvalidInputError(f"{name} sums to {total}; expected weights that sum to 1")
