@@ -219,7 +219,7 @@ def test_an_empty_file_is_named_with_what_to_do(suffix, tmp_path):
 
 def test_a_file_with_a_header_and_no_samples_is_an_audio_error(tmp_path):
     path = write_audio(tmp_path / "header.wav", silence(0))
-    with pytest.raises(AudioError, match=r"header\.wav: holds no audio samples"):
+    with pytest.raises(AudioError, match=r"header\.wav: has no audio samples"):
         decode(path)
 
 
@@ -227,7 +227,7 @@ def test_a_file_with_a_header_and_no_samples_is_an_audio_error(tmp_path):
 def test_text_with_the_name_of_a_sound_is_an_audio_error(suffix, tmp_path):
     path = tmp_path / f"notes{suffix}"
     path.write_text("this is a shopping list\n" * 200)
-    said = "is no sound that can be decoded" if suffix == ".mp3" else r"cannot be decoded \(.*\)"
+    said = "is not a sound file that can be decoded" if suffix == ".mp3" else r"cannot be decoded \(.*\)"
     with pytest.raises(AudioError, match=rf"notes{suffix}: {said}; convert it"):
         decode(path)
 
@@ -237,7 +237,7 @@ def test_samples_that_are_no_sound_are_an_audio_error(value, tmp_path):
     sound = tone(440, 0.1)
     sound[100] = value
     soundfile.write(tmp_path / "bad.wav", sound, RATE, subtype="FLOAT")
-    with pytest.raises(AudioError, match=r"bad\.wav: holds samples that are NaN, infinite"):
+    with pytest.raises(AudioError, match=r"bad\.wav: has samples that are NaN, infinite"):
         decode(tmp_path / "bad.wav")
 
 

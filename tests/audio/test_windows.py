@@ -14,6 +14,7 @@ from otomatch.audio import decoders
 from otomatch.audio.windows import cut, stretches
 from otomatch.errors import AudioError
 from otomatch.models.audio_text_model import AudioTextModel
+from otomatch.models.windowing import sound_windows
 from tests.support.sounds import hiss, write_audio
 from tests.support.tiny import tiny_model
 
@@ -57,7 +58,7 @@ def test_a_remainder_of_two_percent_needs_no_window_of_its_own(model, tiny_clap,
     clap = AudioTextModel.from_pretrained(tiny_clap)  # its windows are of one length exactly
     for made in (model, clap):
         rate = made.audio_encoder.sample_rate
-        windows = list(made.sound_windows((hiss(seconds, rate=rate), rate), 1.0, 0.5))
+        windows = list(sound_windows(made, (hiss(seconds, rate=rate), rate), 1.0, 0.5))
         assert [w.start for w in windows] == pytest.approx(starts, abs=1e-3)
         assert windows[-1].end == pytest.approx(seconds, abs=1e-3)
         assert {len(w.features) for w in windows} == {made.window_frames}
@@ -91,7 +92,7 @@ def model(tiny_bert):
 )
 def test_windows_cover_a_file_within_its_duration(model, tmp_path_factory, seconds, rate, hop):
     path = write_audio(tmp_path_factory.mktemp("w") / "a.wav", hiss(seconds, rate=rate), rate)
-    windows = list(model.sound_windows(path, 1.0, hop))
+    windows = list(sound_windows(model, path, 1.0, hop))
     length = audio.duration(path)[0]
     assert windows[0].start == 0
     assert windows[-1].end == pytest.approx(length, abs=2 / 8000)

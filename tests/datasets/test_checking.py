@@ -165,7 +165,7 @@ def test_a_file_of_a_browser_has_the_length_that_decoding_gives(tmp_path):
 
 def test_a_file_without_a_length_is_an_error_that_names_it(tmp_path):
     path = write_audio(tmp_path / "none.wav", tone(440, 0.0))
-    with pytest.raises(AudioError, match=r"none\.wav: holds no audio samples"):
+    with pytest.raises(AudioError, match=r"none\.wav: has no audio samples"):
         audio.duration(path)
     with pytest.raises(AudioError, match=r"absent\.wav: cannot be decoded"):
         audio.duration(tmp_path / "absent.wav")

@@ -1,4 +1,4 @@
-"""Sound files to mono waveforms, waveforms to log-mel spectrograms and windows."""
+"""Decode sound files to mono waveforms, log-mel spectrograms and windows."""
 
 from otomatch.audio.decoders import AUDIO_SUFFIXES, CONTAINER_SUFFIXES, SOUNDFILE_SUFFIXES
 from otomatch.audio.log_mel import LogMel, LogMelConfig, mel_filterbank

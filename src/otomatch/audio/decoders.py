@@ -1,4 +1,7 @@
-"""Decoders: sound files block by block, in all their channels, however long they are."""
+"""Decode sound files block by block, with all their channels, in bounded memory.
+
+Times are in seconds and sample rates in Hz. A block is float32 with shape (samples, channels).
+"""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,21 +24,22 @@ SOUNDFILE_SUFFIXES = frozenset(
 """Suffixes of files that libsndfile reads."""
 
 CONTAINER_SUFFIXES = frozenset({".aac", ".m4a", ".mkv", ".mov", ".mp4", ".webm", ".wma"})
-"""Suffixes of files that need PyAV (the extra ``codecs``)."""
+"""Suffixes of files that PyAV (the extra ``codecs``) reads and libsndfile does not."""
 
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | CONTAINER_SUFFIXES
+"""Suffixes of all files that can be decoded."""
 
 _BLOCK_SAMPLES = 1 << 22
 _JOINED_SAMPLES = 1 << 16
 
 
 class AudioStream(NamedTuple):
-    """A sound file that is being read.
+    """An open sound file.
 
     Attributes:
-        rate: Hz.
-        channels: their number where the file begins.
-        blocks: its samples in order, each block float32 (samples, channels).
+        rate: Sample rate in Hz.
+        channels: Number of channels at the beginning of the file.
+        blocks: Samples in order, as blocks of shape (samples, channels).
     """
 
     rate: int
@@ -50,18 +54,21 @@ def open_stream(
     end: float | None = None,
     suffix: str | None = None,
 ) -> Iterator[AudioStream]:
-    """Read a sound file block by block, so that its length does not matter to the memory.
+    """Open a sound file for reading block by block, so that long files need little memory.
 
     Args:
-        path: any file that libsndfile reads; aac, m4a, mp4 and webm with the extra ``codecs``.
-        start: seconds to begin at.
-        end: seconds to end at.
-        suffix: the ending that chooses the decoder; None for the file's own.
+        path: Any file that libsndfile reads; aac, m4a, mp4 and webm with the extra ``codecs``.
+        start: Start of the span in seconds; None for the beginning of the file.
+        end: End of the span in seconds; None for the end of the file.
+        suffix: Suffix that selects the decoder; None for the suffix of ``path``.
+
+    Yields:
+        The open stream.
 
     Raises:
-        MissingDecoderError: the decoder that it needs is not installed.
-        AudioError: the file is missing, empty or not decodable; from the blocks, where it is
-            broken further on.
+        MissingDecoderError: The decoder for this kind of file is not installed.
+        AudioError: The file is missing, empty or cannot be decoded. Damage further into the file
+            is raised while iterating over the blocks.
     """
     path = Path(path)
     if not path.is_file():
@@ -76,19 +83,20 @@ def open_stream(
 def excerpts(
     path: str | Path, starts: Sequence[float], seconds: float, suffix: str | None = None
 ) -> Iterator[tuple[Block, int]]:
-    """Short mono excerpts of a long file, in order; files that can be sought are not read whole.
+    """Read short mono excerpts of a long file, seeking where the format allows it.
 
     Args:
-        path: the file.
-        starts: seconds, rising, at which they begin; beyond the end there are none.
-        seconds: length of each.
-        suffix: as for `open_stream`.
+        path: Sound file.
+        starts: Start of each excerpt in seconds, ascending. Starts beyond the end of the file are
+            ignored.
+        seconds: Length of each excerpt in seconds; the end of the file may cut the last ones short.
+        suffix: Suffix that selects the decoder; None for the suffix of ``path``.
 
     Yields:
-        An excerpt (samples,) and its sample rate in Hz.
+        Each excerpt, shape (samples,), and its sample rate in Hz.
 
     Raises:
-        AudioError: as for `open_stream`.
+        AudioError: As for `open_stream`.
     """
     path = Path(path)
     if (path.suffix if suffix is None else suffix).lower() in CONTAINER_SUFFIXES:
@@ -115,7 +123,7 @@ def _cut_excerpts(
             yield held[first : first + size], sound.rate
         passed = max(0, min(len(held), (wanted[0] if wanted else position + len(held)) - position))
         held, position = held[passed:], position + passed
-    for start in wanted:  # those that the end cuts short
+    for start in wanted:  # excerpts that the end of the file cuts short
         if len(held[start - position :]):
             yield held[start - position :], sound.rate
 
@@ -134,7 +142,7 @@ def _open_soundfile(path: Path, start: float | None, end: float | None) -> Itera
 
 
 def _soundfile_blocks(path: Path, file: Any, wanted: int | None) -> Iterator[Block]:
-    # Block by block, so that a header that lies about the length cannot ask for all memory.
+    # Reading in blocks bounds memory even if the header claims a huge length.
     left = wanted
     while left is None or left > 0:
         size = _BLOCK_SAMPLES // file.channels
@@ -177,7 +185,7 @@ def _container_blocks(path: Path, container: Any) -> Iterator[Block]:
 
 
 def _between(pieces: Iterable[Block], first: int, last: int | None) -> Iterator[Block]:
-    """The samples from ``first`` to ``last`` of a stream that can only be read from the start."""
+    """Yield samples ``first`` to ``last`` of a stream that cannot seek."""
     done = 0
     for piece in pieces:
         part = piece[max(0, first - done) : None if last is None else max(0, last - done)]
@@ -189,10 +197,10 @@ def _between(pieces: Iterable[Block], first: int, last: int | None) -> Iterator[
 
 
 def _joined(pieces: Iterable[Block]) -> Iterator[Block]:
-    """Small pieces as blocks of a moderate size."""
+    """Join small pieces to blocks of a moderate size."""
     held: list[Block] = []
     for piece in pieces:
-        if held and held[0].shape[1] != piece.shape[1]:  # the channels change on the way
+        if held and held[0].shape[1] != piece.shape[1]:  # the number of channels changes here
             yield np.concatenate(held)
             held = []
         held.append(piece)
@@ -204,7 +212,7 @@ def _joined(pieces: Iterable[Block]) -> Iterator[Block]:
 
 
 def missing_decoder_error(path: Path) -> MissingDecoderError:
-    """The error that PyAV, which reads a file, is not installed."""
+    """Return the error to raise if ``path`` needs PyAV and PyAV is not installed."""
     return MissingDecoderError(
         f"{path}: {path.suffix} files need an extra decoder; install it with: "
         "pip install 'otomatch[codecs]'"
@@ -213,7 +221,7 @@ def missing_decoder_error(path: Path) -> MissingDecoderError:
 
 @contextmanager
 def _decoding(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Say which file it is, and what to do, where a decoder fails."""
+    """Turn a decoder's error into an AudioError that names the file and the remedy."""
     try:
         yield
     except errors as error:
@@ -222,8 +230,8 @@ def _decoding(path: Path, *errors: type[Exception]) -> Iterator[None]:
 
 
 def failure_reason(error: Exception) -> str:
-    """What a decoder's error says, in words that are true of a file that is there."""
-    said = str(getattr(error, "strerror", None) or error)  # FFmpeg's numbers mean nothing to anyone
-    if "File does not exist" in said:  # libsndfile, of an MP3 that is none
-        return "is no sound that can be decoded"
+    """Return a decoder's error as the end of a sentence about an existing file."""
+    said = str(getattr(error, "strerror", None) or error)  # without FFmpeg's error numbers
+    if "File does not exist" in said:  # libsndfile says so of an MP3 file without MP3 frames
+        return "is not a sound file that can be decoded"
     return f"cannot be decoded ({said})"

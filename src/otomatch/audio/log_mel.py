@@ -1,4 +1,8 @@
-"""Waveforms to log-mel spectrograms."""
+"""Compute log-mel spectrograms of waveforms.
+
+Spectrograms are in decibels relative to a power of 1, shape (..., frames, mels). A waveform has the
+same spectrogram alone and in a batch, but for rounding.
+"""
 
 from dataclasses import dataclass
 
@@ -23,7 +27,18 @@ def _slaney_hertz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def mel_filterbank(
     sample_rate: int, n_fft: int, mels: int, low: float, high: float
 ) -> npt.NDArray[np.float64]:
-    """Slaney's triangular mel filters with unit area per band, shape (mels, n_fft // 2 + 1)."""
+    """Return Slaney's triangular mel filters, shape (mels, n_fft // 2 + 1).
+
+    Equal to ``librosa.filters.mel`` with ``htk=False`` and ``norm="slaney"``: every band has unit
+    area.
+
+    Args:
+        sample_rate: Sample rate in Hz.
+        n_fft: Transform length in samples.
+        mels: Number of bands.
+        low: Lower edge of the lowest band in Hz.
+        high: Upper edge of the highest band in Hz.
+    """
     bins = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
     lowest, highest = _slaney_mel(np.array([low, high], dtype=np.float64))
     edges = _slaney_hertz(np.linspace(lowest, highest, mels + 2))
@@ -36,15 +51,15 @@ def mel_filterbank(
 
 @dataclass(frozen=True, slots=True)
 class LogMelConfig:
-    """Settings of `LogMel`. The defaults are those of the PANNs networks.
+    """Settings of `LogMel`; the defaults are those of the PANNs networks.
 
     Attributes:
-        sample_rate: Hz.
-        n_fft: window (Hann) and transform length in samples.
-        hop: samples between frames.
-        mels: number of bands.
-        low: lower edge of the lowest band, Hz.
-        high: upper edge of the highest band, Hz.
+        sample_rate: Sample rate in Hz.
+        n_fft: Length of the Hann window and of the transform in samples.
+        hop: Samples between the starts of consecutive frames.
+        mels: Number of mel bands.
+        low: Lower edge of the lowest band in Hz.
+        high: Upper edge of the highest band in Hz.
     """
 
     sample_rate: int = 32000
@@ -56,16 +71,16 @@ class LogMelConfig:
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram: 10 log10(max(power in band, 1e-10)), centred frames, reflect padding.
+    """Log-mel spectrogram: 10 log10(max(band power, 1e-10)), centred frames, reflect padding.
 
     Args:
-        config: its settings.
-        dtype: what it computes in, and takes and gives. In float32 the rounding of a loud pure
-            tone is heard in the bands that should be silent.
+        config: Settings; None for those of the PANNs networks.
+        dtype: Floating-point type of input, computation and output. In float32, rounding errors of
+            a loud pure tone show in bands that should be silent.
 
     Shape:
-        - waveform: (..., samples); shorter than one transform is padded with silence
-        - output: (..., samples // hop + 1, mels), dB
+        - waveform: (..., samples); padded with silence if shorter than one transform
+        - output: (..., samples // hop + 1, mels), in dB
     """
 
     window: Tensor
@@ -83,14 +98,14 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filters).to(dtype), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Spectrogram of waveforms of one length, see the class."""
+        """Return the spectrograms of waveforms of equal length."""
         c = self.config
         if waveform.shape[-1] < c.n_fft:
             waveform = nn.functional.pad(waveform, (0, c.n_fft - waveform.shape[-1]))
         flat = waveform.reshape(-1, waveform.shape[-1])
         padded = nn.functional.pad(flat, (c.n_fft // 2, c.n_fft // 2), mode="reflect")
         frames = waveform.shape[-1] // c.hop + 1
-        # In blocks of frames, so that an hour of sound never needs its whole spectrum at once.
+        # Blocks of frames bound the memory of the complex spectrum, even for an hour of sound.
         blocks = [
             self._decibels(padded[:, first * c.hop : (last - 1) * c.hop + c.n_fft])
             for first in range(0, frames, _BLOCK_FRAMES)

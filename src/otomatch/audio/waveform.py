@@ -1,8 +1,7 @@
-"""Sound files to mono waveforms at a given rate, and waveforms to log-mel spectrograms.
+"""Read sound files as mono waveforms at a given sample rate.
 
-Conventions: waveforms are mono float32, shape (samples,); log-mel spectrograms are in decibels
-relative to a power of 1, shape (..., frames, mels). Nothing here is random: the same file always
-gives the same numbers, alone or in a batch.
+Waveforms are mono float32, shape (samples,), with full scale at -1 and 1. Nothing here is random:
+the same file always gives the same samples.
 """
 
 from collections.abc import Iterator
@@ -19,24 +18,26 @@ from otomatch.audio.decoders import CONTAINER_SUFFIXES, failure_reason, open_str
 from otomatch.errors import AudioError, InvalidInputError
 
 Waveform = npt.NDArray[np.float32]
-_LOUDEST = 1e9  # times full scale; beyond is no sound, and its power would overflow
+_LOUDEST = 1e9  # times full scale; the power of anything louder would overflow
 
 
 def decode(
     path: str | Path, start: float | None = None, end: float | None = None
 ) -> tuple[Waveform, int]:
-    """Read a sound file as mono (the mean of its channels) at its own rate.
+    """Read a sound file as mono (the mean of its channels) at its own sample rate.
 
     Args:
-        path: any file that libsndfile reads; aac, m4a, mp4 and webm with the extra ``codecs``.
-        start: seconds to begin at; None for the beginning.
-        end: seconds to end at; None for the end of the file.
+        path: Any file that libsndfile reads; aac, m4a, mp4 and webm with the extra ``codecs``.
+        start: Start of the span in seconds; None for the beginning of the file.
+        end: End of the span in seconds; None for the end of the file.
 
     Returns:
         The waveform, shape (samples,), and its sample rate in Hz.
 
     Raises:
-        AudioError: the file is missing, not decodable, empty or holds non-finite samples.
+        MissingDecoderError: The decoder for this kind of file is not installed.
+        AudioError: The file is missing, empty, cannot be decoded, has no samples in the span, or
+            has samples that are not finite.
     """
     found = list(_blocks(Path(path), start, end))
     waveforms, rates = zip(*found, strict=True)
@@ -44,15 +45,15 @@ def decode(
 
 
 def stream(path: str | Path, rate: int) -> Iterator[Waveform]:
-    """Read a sound file as mono at ``rate`` Hz in blocks, which together are what `load` gives.
+    """Read a sound file as mono at ``rate`` Hz, one block at a time.
 
-    However long the file is, no more of it than a block is in memory.
+    The blocks joined equal the result of `load`. Only one block is in memory at a time.
 
     Yields:
-        Stretches of the waveform, none of them empty, shape (samples,).
+        Consecutive parts of the waveform, none empty, shape (samples,).
 
     Raises:
-        AudioError: as for `decode`, where the reading comes to it.
+        AudioError: As for `decode`, when reading reaches the damage.
     """
     resampler: Any = None
     for block, native in _blocks(Path(path)):
@@ -70,13 +71,15 @@ def stream(path: str | Path, rate: int) -> Iterator[Waveform]:
 
 
 def duration(path: str | Path) -> tuple[float, int]:
-    """Length in seconds and sample rate in Hz of a sound file, from its header where it has one.
+    """Return the length in seconds and the sample rate in Hz of a sound file.
+
+    Reads only the header where the format has one; other files are decoded.
 
     Raises:
-        AudioError: as for `decode`, as far as the header shows it.
+        AudioError: As for `decode`, as far as the header shows it.
     """
     path = Path(path)
-    if path.suffix.lower() in CONTAINER_SUFFIXES:  # recordings of a browser do not say their length
+    if path.suffix.lower() in CONTAINER_SUFFIXES:  # browsers' recordings have no length
         waveform, rate = decode(path)
         return waveform.size / rate, rate
     try:
@@ -84,20 +87,24 @@ def duration(path: str | Path) -> tuple[float, int]:
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"{path}: {failure_reason(error)}; replace or remove it") from error
     if about.frames == 0:
-        raise AudioError(f"{path}: holds no audio samples; replace or remove it")
+        raise AudioError(f"{path}: has no audio samples; replace or remove it")
     return about.frames / about.samplerate, int(about.samplerate)
 
 
 def load(
     path: str | Path, rate: int, start: float | None = None, end: float | None = None
 ) -> Waveform:
-    """Read a sound file as mono at ``rate`` Hz; arguments and errors as for `decode`."""
+    """Read a sound file as mono at ``rate`` Hz; arguments and errors are those of `decode`."""
     waveform, native = decode(path, start, end)
     return resample(waveform, native, rate)
 
 
 def resample(waveform: Waveform, rate: int, target: int) -> Waveform:
-    """Resample a waveform (samples,) from ``rate`` to ``target`` Hz (soxr, high quality)."""
+    """Resample a waveform, shape (samples,), from ``rate`` to ``target`` Hz (soxr, high quality).
+
+    Raises:
+        InvalidInputError: A sample rate is not a positive finite number.
+    """
     for hertz in (rate, target):
         if not isinstance(hertz, int | float | np.number) or not 0 < hertz < np.inf:
             raise InvalidInputError(f"a sample rate must be a positive number of Hz, got {hertz!r}")
@@ -107,52 +114,53 @@ def resample(waveform: Waveform, rate: int, target: int) -> Waveform:
 
 
 def as_mono(waveform: npt.ArrayLike | Tensor) -> Waveform:
-    """Check an in-memory waveform, (samples,) or (channels, samples), and mix it to mono.
+    """Check a waveform in memory and mix it to mono float32, shape (samples,).
+
+    Args:
+        waveform: Floating-point samples, shape (samples,) or (channels, samples).
 
     Raises:
-        AudioError: it is empty, of another shape or of whole numbers, or holds NaN or infinite
-            samples.
+        AudioError: The waveform is empty, has another shape, has integer samples, or has samples
+            that are NaN, infinite or far beyond full scale.
     """
     array = np.asarray(waveform.detach().cpu() if isinstance(waveform, Tensor) else waveform)
     if array.dtype.kind != "f":
         raise AudioError(
-            f"a waveform has floating-point samples within -1 and 1, got {array.dtype}; "
+            f"a waveform needs floating-point samples between -1 and 1, got {array.dtype}; "
             "divide 16-bit samples by 32768"
         )
     if array.ndim not in (1, 2) or (array.ndim == 2 and 0 < array.shape[1] < array.shape[0]):
         raise AudioError(
-            f"a waveform has shape (samples,) or (channels, samples), got {array.shape}; "
+            f"a waveform needs the shape (samples,) or (channels, samples), got {array.shape}; "
             "transpose (samples, channels)"
         )
     mono = array if array.ndim == 1 else array.mean(axis=0)
     if mono.size == 0:
-        raise AudioError("the waveform holds no samples")
+        raise AudioError("the waveform has no samples")
     if not _is_sound(mono):
-        raise AudioError(
-            f"the waveform holds samples that are NaN, infinite or beyond {_LOUDEST:g}"
-        )
+        raise AudioError(f"the waveform has samples that are NaN, infinite or beyond {_LOUDEST:g}")
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
 def _is_sound(waveform: npt.NDArray[Any]) -> bool:
-    return bool(waveform.max() <= _LOUDEST and waveform.min() >= -_LOUDEST)  # no for NaN
+    return bool(waveform.max() <= _LOUDEST and waveform.min() >= -_LOUDEST)  # False for NaN
 
 
 def _blocks(
     path: Path, start: float | None = None, end: float | None = None
 ) -> Iterator[tuple[Waveform, int]]:
-    """Checked stretches of a file as mono, each with the file's rate; at least one."""
+    """Yield the checked mono blocks of a file, at least one, each with the sample rate."""
     empty = True
     with open_stream(path, start, end) as sound:
         for channels in sound.blocks:
             block = channels.mean(axis=1, dtype=np.float32)
             if not _is_sound(block):
                 raise AudioError(
-                    f"{path}: holds samples that are NaN, infinite or beyond {_LOUDEST:g}; "
-                    "write it again, or remove it"
+                    f"{path}: has samples that are NaN, infinite or beyond {_LOUDEST:g}; "
+                    "export it again, or remove it"
                 )
             empty = False
             yield block, sound.rate
     if empty:
         span = "" if start is None and end is None else f" between {start} and {end} s"
-        raise AudioError(f"{path}: holds no audio samples{span}; replace or remove it")
+        raise AudioError(f"{path}: has no audio samples{span}; replace or remove it")

@@ -1,4 +1,4 @@
-"""Long clips as windows: stretches of features with their times."""
+"""Cut long clips into windows: waveforms before the front end, or features after it."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -11,16 +11,19 @@ from torch import Tensor
 from otomatch.audio.waveform import Waveform
 
 REMAINDER = 50
-"""The last window leaves out what is less than this part (a fiftieth) of a window."""
+"""A remainder shorter than ``1 / REMAINDER`` of a window does not get a window of its own."""
 
 
 class Window(NamedTuple):
-    """A stretch of a clip; the last of a clip ends with it, whatever few instants it leaves out.
+    """Part of a clip.
+
+    The last window of a clip is labelled with the end of the clip, even if it leaves out a short
+    remainder.
 
     Attributes:
-        start: seconds.
-        end: seconds.
-        features: (frames, bands).
+        start: Start in seconds from the beginning of the clip.
+        end: End in seconds from the beginning of the clip.
+        features: Features of the window, shape (frames, bands).
     """
 
     start: float
@@ -29,17 +32,17 @@ class Window(NamedTuple):
 
 
 def cut(features: Tensor, size: int, rate: float) -> list[Window]:
-    """The fewest windows that cover a clip, evenly spaced.
+    """Cut the features of a clip into the fewest evenly spaced windows that cover it.
 
-    A remainder of less than a fiftieth of a window is left out, rather than heard once more with
-    all before it.
+    A remainder shorter than a fiftieth of a window is left out instead of adding a window that
+    overlaps almost entirely with the one before it.
 
     Args:
-        features: (frames, bands) of the clip.
-        size: frames of a window; a shorter clip is one window of its own length.
-        rate: frames per second.
+        features: Features of the clip, shape (frames, bands).
+        size: Frames per window; a shorter clip becomes one window of its own length.
+        rate: Frames per second.
     """
-    # Frames are centred: n seconds have a frame at each end, which neighbours share.
+    # Frames are centred, so neighbouring windows share the frame at their common boundary.
     beyond, step = len(features) - size, max(1, size - 1)
     count = 1 + max(0, math.ceil((beyond - size // REMAINDER) / step))
     last = max(0, min(beyond, (count - 1) * step))
@@ -52,19 +55,19 @@ def cut(features: Tensor, size: int, rate: float) -> list[Window]:
 
 
 def stretches(blocks: Iterable[Waveform], size: int, hop: int) -> Iterator[tuple[int, Waveform]]:
-    """The fewest stretches of a waveform that cover it and begin at most ``hop`` apart.
+    """Cut a waveform into the fewest stretches that cover it and start at most ``hop`` apart.
 
-    Each begins ``hop`` after the one before, except the last, which ends with the waveform; it may
-    be longer by less than a fiftieth, so that this remainder needs no stretch of its own. No more
-    of it is held than a block and a stretch.
+    Each stretch starts ``hop`` after the one before it, except the last, which ends with the
+    waveform. The last may be longer than ``size`` by less than a fiftieth, so that a short
+    remainder does not need a stretch of its own. Only one block and one stretch are in memory.
 
     Args:
-        blocks: the waveform in pieces, (samples,) each.
-        size: samples of a stretch; a shorter waveform is one stretch of its own length.
-        hop: samples, 1 to ``size``.
+        blocks: Consecutive parts of the waveform, each of shape (samples,).
+        size: Samples per stretch; a shorter waveform becomes one stretch of its own length.
+        hop: Samples between the starts of stretches, 1 to ``size``.
 
     Yields:
-        Where each begins, in samples, and its samples.
+        Start of each stretch in samples, and its samples.
     """
     held, first, start = np.zeros(0, np.float32), 0, 0
     for block in blocks:
@@ -73,7 +76,7 @@ def stretches(blocks: Iterable[Waveform], size: int, hop: int) -> Iterator[tuple
         while end > start + size + size // REMAINDER:
             yield start, held[start - first :][:size]
             start += hop
-        dropped = max(0, min(start, end - size) - first)  # the last one may reach back
+        dropped = max(0, min(start, end - size) - first)  # the last stretch may start earlier
         held, first = held[dropped:], first + dropped
     last = max(0, min(start, first + len(held) - size))
     yield last, held[last - first :]

@@ -96,7 +96,7 @@ def unreadable_reason(path: Path) -> str:
     if size >= _SMALL and _magic(head):
         return ""
     try:
-        return "" if soundfile.info(path).frames > 0 else "holds no audio samples"
+        return "" if soundfile.info(path).frames > 0 else "has no audio samples"
     except (soundfile.LibsndfileError, RuntimeError):
         return "cannot be decoded"
 
