@@ -44,6 +44,7 @@ from otomatch.datasets.caption_noise import add_caption_noise
 from otomatch.datasets.scenes.composition import compose
 from otomatch.evaluation import classify_embeddings, classify_scores, modality_gaps
 from otomatch.evaluation.minibatch_plans import plan_approximation
+from otomatch.models.fingerprints import audio_fingerprint
 from otomatch.studies.cells import make_cell
 from otomatch.studies.grids import BASE, STUDIES, Given
 from otomatch.training.config import Config, dump_toml, load_config
@@ -331,7 +332,7 @@ def digest_runs(work: Work) -> None:
         model = otomatch.AudioTextModel.from_pretrained(folder / "model")
         sounds, texts = model.embed_audio(sorted(heard.rglob("*.flac"))), model.embed_text(said)
         found = {"sounds": sounds, "texts": texts, "whitened": model.whiten(sounds)}
-        found |= {"print": model.fingerprint, "audio print": model.audio_fingerprint}
+        found |= {"print": model.fingerprint, "audio print": audio_fingerprint(model)}
         found |= {"evaluation": otomatch.evaluate(model, heard)}
         found |= {"zeroshot": otomatch.zeroshot(model, heard)}
         work.put(f"run/{name}/", found | {"distances": model.distance(sounds, texts)})

@@ -15,6 +15,7 @@ from otomatch.datasets.clips import assemble
 from otomatch.datasets.clotho import CLOTHO
 from otomatch.errors import DatasetError
 from otomatch.models.feature_cache import clip_features
+from otomatch.models.windowing import feature_windows
 from otomatch.training.batches import PairCollator
 from otomatch.training.data import prepare
 from tests.support.layouts import (
@@ -286,7 +287,7 @@ def test_a_clip_of_23_seconds_is_cropped_in_training_and_covered_by_windows_in_e
     assert max(crops) + most <= features.lengths[0]
 
     waveform = audio.load(clip.path, model.audio_encoder.sample_rate)
-    windows = model.windows(model.audio_encoder.features(torch.from_numpy(waveform)))
+    windows = feature_windows(model, model.audio_encoder.features(torch.from_numpy(waveform)))
     assert [window.start for window in windows] == pytest.approx([0, 6.5, 13], abs=0.02)
     assert windows[-1].end == pytest.approx(23, abs=0.02)
     assert np.array_equal(model.embed_audio([clip.path]), model.embed_audio([clip.path]))

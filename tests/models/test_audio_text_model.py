@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from otomatch import AudioTextModel
 from otomatch.errors import AudioError, InvalidInputError, ModelError
 from otomatch.models.encoders import SmallAudioEncoder, text_encoder
+from otomatch.models.states import audio_states, embed_audio_states
+from otomatch.models.windowing import feature_windows, sound_features, sound_windows
 from otomatch.transport.ground_metrics import GROUND_METRICS
 from tests.support.sounds import RATE, hiss, silence, tone, write_audio
 from tests.support.tiny import AUDIO_SETTINGS, tiny_model, write_bert
@@ -90,7 +92,7 @@ def test_a_caption_is_embedded_alone_as_among_others(model):
     alone = torch.cat([model.embed_text([caption]) for caption in CAPTIONS])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
     states = model.text_encoder(CAPTIONS)
-    torch.testing.assert_close(model.embed_text_states(states), together, rtol=0, atol=1e-6)
+    torch.testing.assert_close(model.embed_text(states), together, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +114,8 @@ def test_a_file_of_ten_minutes_is_embedded(model, tmp_path):
 
 
 def test_a_long_clip_is_the_mean_of_windows_that_cover_it(model):
-    features = model.features(sounds(2.5)[0])
-    windows = model.windows(features)
+    features = sound_features(model, sounds(2.5)[0])
+    windows = feature_windows(model, features)
     assert len(windows) == 3
     assert windows[0].start == 0
     assert windows[-1].end == pytest.approx(2.5, abs=0.03)
@@ -132,13 +134,13 @@ def test_a_long_clip_is_the_mean_of_windows_that_cover_it(model):
 
 @pytest.mark.parametrize(("seconds", "count"), [(0.01, 1), (1.0, 1), (1.1, 2), (2.0, 2), (7.3, 8)])
 def test_windows_are_as_few_as_can_be(model, seconds, count):
-    assert len(model.windows(model.features(sounds(seconds)[0]))) == count
+    assert len(feature_windows(model, sound_features(model, sounds(seconds)[0]))) == count
 
 
 def test_many_clips_keep_their_order(model, monkeypatch):
     clips = sounds(0.9, 0.1, 2.2, 0.5, 1.3)
     whole = model.embed_audio(clips)
-    monkeypatch.setattr("otomatch.models.audio_text_model._BATCH", 2)
+    monkeypatch.setattr("otomatch.models.states.BATCH", 2)
     torch.testing.assert_close(model.embed_audio(clips), whole, rtol=0, atol=1e-5)
 
 
@@ -244,21 +246,21 @@ def test_a_model_saved_before_encoders_could_be_frozen_loads(saved, model, tmp_p
 
 
 def test_outputs_of_the_audio_encoder_stand_for_its_features(model):
-    features = [model.features(sound) for sound in sounds(0.4, 2.5, 1.0)]
-    states = model.audio_states(features)
+    features = [sound_features(model, sound) for sound in sounds(0.4, 2.5, 1.0)]
+    states = audio_states(model, features)
     assert [tuple(rows.shape) for rows in states] == [(1, 32), (3, 32), (1, 32)]
-    assert torch.equal(model.embed_audio_states(states), model.embed_features(features))
-    window = model.windows(features[1])[1].features[None]
+    assert torch.equal(embed_audio_states(model, states), model.embed_features(features))
+    window = feature_windows(model, features[1])[1].features[None]
     with torch.no_grad():
         torch.testing.assert_close(
             model.project_audio(states[1][1:2]), model.project_audio(window), rtol=0, atol=1e-5
         )
-    assert model.embed_audio_states([]).shape == (0, 12)
+    assert embed_audio_states(model, []).shape == (0, 12)
 
 
 def test_windows_of_a_sound_end_with_it(model):
     for seconds, count in ((0.001, 1), (0.7, 1), (2.5, 3)):
-        windows = list(model.sound_windows(sounds(seconds)[0]))
+        windows = list(sound_windows(model, sounds(seconds)[0]))
         assert len(windows) == count
         assert windows[0].start == 0
         assert seconds - 0.03 < windows[-1].end <= seconds
@@ -389,7 +391,7 @@ def test_a_save_that_fails_leaves_the_old_model(model, saved, tmp_path, monkeypa
     def fail(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr("otomatch.models.audio_text_model.save_file", fail)
+    monkeypatch.setattr("otomatch.models.saving.save_file", fail)
     with pytest.raises(OSError, match="no space left"):
         model.save_pretrained(folder)
     monkeypatch.undo()

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from otomatch.datasets.base import Clip
-from otomatch.models import feature_cache
+from otomatch.models import clip_loading, feature_cache
+from otomatch.models.caption_cache import text_states
 from otomatch.models.embedding import embed_clips
 from otomatch.models.encoders import SmallAudioEncoder, text_encoder
-from otomatch.models.feature_cache import clip_features, clip_states, text_states
+from otomatch.models.feature_cache import clip_features, clip_states
+from otomatch.models.states import audio_states, embed_audio_states
+from otomatch.models.windowing import sound_features
 from tests.support.sounds import hiss, tone, write_audio
 from tests.support.tiny import AUDIO_SETTINGS, tiny_model, write_bert
 
@@ -39,13 +42,13 @@ def clips(tmp_path):
 def decoded(monkeypatch):
     """The paths that are decoded from here on."""
     seen = []
-    original = feature_cache.audio.load
+    original = clip_loading.audio.load
 
     def load(path, *args):
         seen.append(Path(path).name)
         return original(path, *args)
 
-    monkeypatch.setattr(feature_cache.audio, "load", load)
+    monkeypatch.setattr(clip_loading.audio, "load", load)
     return seen
 
 
@@ -76,7 +79,7 @@ def test_features_are_those_of_the_encoder_and_broken_clips_are_listed(clips, en
         if row == 1:
             assert features[row].shape == (0, 64)
             continue
-        waveform = torch.from_numpy(feature_cache.audio.load(clip.path, 32000, clip.start, clip.end))
+        waveform = torch.from_numpy(clip_loading.audio.load(clip.path, 32000, clip.start, clip.end))
         expected = encoder.features(waveform).numpy()
         np.testing.assert_allclose(features[row], expected, rtol=0, atol=0.05)  # half precision
 
@@ -144,14 +147,14 @@ def test_clips_that_are_all_broken_and_no_clips_at_all_give_no_features(clips, e
 def test_an_interrupted_run_leaves_nothing_that_is_taken_for_complete(
     clips, encoder, tmp_path, monkeypatch
 ):
-    original = feature_cache.audio.load
+    original = clip_loading.audio.load
 
     def load(path, *args):
         if path.name == "3.wav":
             raise KeyboardInterrupt
         return original(path, *args)
 
-    monkeypatch.setattr(feature_cache.audio, "load", load)
+    monkeypatch.setattr(clip_loading.audio, "load", load)
     with pytest.raises(KeyboardInterrupt):
         clip_features(clips, encoder, tmp_path / "cache")
     monkeypatch.undo()
@@ -186,18 +189,18 @@ def test_two_at_once_get_the_same_features(clips, encoder, tmp_path, monkeypatch
 
 def test_states_are_those_of_the_model_for_every_window(clips, tiny_bert, tmp_path, monkeypatch):
     model = tiny_model(tiny_bert, window_seconds=0.5)
-    monkeypatch.setattr(feature_cache, "_CHUNK", 2)  # the broken one shares a chunk with a good one
+    monkeypatch.setattr(clip_loading, "CHUNK", 2)  # the broken one shares a chunk with a good one
     states = clip_states(clips, model, tmp_path)
     assert isinstance(states.values, np.memmap)
     assert states.values.dtype == np.float32
     assert states.lengths.tolist() == [1, 0, 2, 3, 1]
     assert [entry.name for entry in states.skipped] == ["1.wav"]
     for row in (0, 2, 3):
-        (expected,) = model.audio_states([model.features(clips[row].path)])
+        (expected,) = audio_states(model, [sound_features(model, clips[row].path)])
         np.testing.assert_allclose(states[row], expected, rtol=1e-5, atol=1e-5)
     rows = [0, 2, 3]
     torch.testing.assert_close(
-        model.embed_audio_states([torch.from_numpy(np.array(states[row])) for row in rows]),
+        embed_audio_states(model, [torch.from_numpy(np.array(states[row])) for row in rows]),
         model.embed_audio([clips[row].path for row in rows]),
         rtol=0,
         atol=1e-5,
@@ -269,7 +272,7 @@ def test_no_captions_need_no_encoder(tiny_bert, tmp_path):
 
 
 def test_what_was_encoded_before_a_kill_is_kept(tiny_bert, tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_cache, "_CHUNK", 1)  # 16 captions at a time
+    monkeypatch.setattr(clip_loading, "CHUNK", 1)  # 16 captions at a time
     captions = [f"rain {'a ' * i}dog" for i in range(40)]
     encoder = Counting(text_encoder(str(tiny_bert)))
     expected = text_states(encoder, captions, tmp_path / "whole")
@@ -288,7 +291,7 @@ def test_what_was_encoded_before_a_kill_is_kept(tiny_bert, tmp_path, monkeypatch
 
 
 def test_many_writers_at_once_lose_nothing(tiny_bert, tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_cache, "_CHUNK", 1)
+    monkeypatch.setattr(clip_loading, "CHUNK", 1)
     encoder = text_encoder(str(tiny_bert))
     captions = [f"rain {'a ' * i}dog" for i in range(30)]
     found, errors = {}, []
@@ -320,7 +323,7 @@ def test_clips_are_embedded_like_their_files_and_broken_ones_are_listed(
     clips, tiny_bert, monkeypatch
 ):
     model = tiny_model(tiny_bert)
-    monkeypatch.setattr(feature_cache, "_CHUNK", 2)  # the broken one shares a chunk with a good one
+    monkeypatch.setattr(clip_loading, "CHUNK", 2)  # the broken one shares a chunk with a good one
     embedded = embed_clips(model, clips)
     assert embedded.rows == [0, 2, 3, 4]
     assert [entry.name for entry in embedded.skipped] == ["1.wav"]

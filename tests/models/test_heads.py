@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from otomatch.errors import InvalidInputError
-from otomatch.models.heads import HeadDropout, head
+from otomatch.models.heads import HeadDropout, projection_head
 
 DEVICES = [
     "cpu",
@@ -17,10 +17,10 @@ DEVICES = [
 
 
 def test_a_head_maps_an_encoders_output_into_the_joint_space():
-    assert head(20, 16, 12, 0.1)(torch.randn(3, 20)).shape == (3, 12)
-    assert isinstance(head(12, 0, 12, 0.1), nn.Identity)
+    assert projection_head(20, 16, 12, 0.1)(torch.randn(3, 20)).shape == (3, 12)
+    assert isinstance(projection_head(12, 0, 12, 0.1), nn.Identity)
     with pytest.raises(InvalidInputError, match="hidden = 0 means no heads"):
-        head(20, 0, 12, 0.1)
+        projection_head(20, 0, 12, 0.1)
 
 
 @pytest.mark.parametrize("device", DEVICES)

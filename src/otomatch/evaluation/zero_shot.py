@@ -25,7 +25,7 @@ from otomatch.evaluation.classification import (
 )
 from otomatch.evaluation.evaluator import PLAN_EPSILON, PLAN_TOLERANCE, plan_scores
 from otomatch.models.audio_text_model import AudioTextModel
-from otomatch.models.embedding import embed_captions, embed_sounds
+from otomatch.models.embedding import embed_captions, embed_clips
 
 PROMPT = "This is a sound of {label}."
 
@@ -85,7 +85,7 @@ def zeroshot(
     names = _checked_classes(dataset, classes)
     known, others = _labelled(dataset, names)
     class_vectors = embed_classes(model, names, prompts, progress)
-    embedded = embed_sounds(model, known, progress)
+    embedded = embed_clips(model, known, progress)
     if not embedded.rows:
         first = f"; the first: {embedded.skipped[0].reason}" if embedded.skipped else ""
         raise DatasetError(

@@ -24,7 +24,7 @@ class HeadDropout(nn.Dropout):
         return input * mask.to(input.device, input.dtype)
 
 
-def head(width: int, hidden: int, dim: int, dropout: float) -> nn.Module:
+def projection_head(width: int, hidden: int, dim: int, dropout: float) -> nn.Module:
     """A head of one hidden layer, or none where ``hidden`` is 0.
 
     Args:

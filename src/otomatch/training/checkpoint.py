@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from otomatch.errors import RunError
+from otomatch.models.encoders import trainable_parameters
 
 _FILE = "state.safetensors"
 _EXTRA = "extra."
@@ -76,7 +77,7 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
 
 
 def _frozen(model: nn.Module) -> set[str]:
-    return {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    return {name for name, _ in model.named_parameters()} - trainable_parameters(model).keys()
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:

@@ -1,7 +1,6 @@
 """What a run trains and validates on: clips, features on disk, captions, encoded text."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,14 @@ from otomatch.datasets.base import Clip, Skipped
 from otomatch.datasets.caption_noise import add_caption_noise
 from otomatch.errors import DatasetError
 from otomatch.models.audio_text_model import AudioTextModel
-from otomatch.models.embedding import meanings
-from otomatch.models.feature_cache import ClipRows, clip_features, clip_states, text_states
-from otomatch.parallel import process_group
+from otomatch.models.embedding import (
+    audio_inputs,
+    embed_dataset,
+    mean_caption_vectors,
+    text_inputs,
+)
+from otomatch.models.encoders import is_frozen
+from otomatch.models.feature_cache import ClipRows
 from otomatch.training.config import Config
 from otomatch.training.mismatch.table import FILE, keep_right
 
@@ -35,6 +39,7 @@ class Material:
         encoded: whether they are outputs.
         train_clips: rows of the training clips.
         val_clips: rows of the validation clips.
+        validation: the validation clips themselves.
         captions: all captions.
         caption_rows: for every clip, the rows of its own captions.
         train_captions: the same, but with the noise that the run trains with.
@@ -51,6 +56,7 @@ class Material:
     encoded: bool
     train_clips: list[int]
     val_clips: list[int]
+    validation: CaptionDataset
     captions: list[str]
     caption_rows: list[list[int]]
     train_captions: list[list[int]]
@@ -73,21 +79,13 @@ class Material:
             Unit vectors of the clips, of the captions, and for each caption the row of its clip.
         """
         rows = [row for clip in self.val_clips for row in self.caption_rows[clip]]
-        text_clip = [i for i, c in enumerate(self.val_clips) for _ in self.caption_rows[c]]
-        audio = process_group.map_parts(
-            lambda clips: self._embed_clips(model, clips), self.val_clips
+        pairs = embed_dataset(
+            model,
+            self.validation,
+            sounds=[self.sounds[clip] for clip in self.val_clips],
+            states=None if self.states is None else self.states[rows],
         )
-        text = process_group.map_parts(lambda part: self._embed_captions(model, part), rows)
-        return torch.cat(audio), torch.cat(text), text_clip
-
-    def _embed_clips(self, model: AudioTextModel, clips: Sequence[int]) -> Tensor:
-        sounds = [torch.from_numpy(np.array(self.sounds[row])) for row in clips]
-        return model.embed_audio_states(sounds) if self.encoded else model.embed_features(sounds)
-
-    def _embed_captions(self, model: AudioTextModel, rows: Sequence[int]) -> Tensor:
-        if self.states is None:
-            return model.embed_text([self.captions[row] for row in rows])
-        return model.embed_text_states(self.states[list(rows)])
+        return pairs.audio, pairs.text, pairs.text_clip
 
 
 def prepare(config: Config, model: AudioTextModel, console: Console) -> Material:
@@ -102,12 +100,7 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     dataset = open_dataset(config.data.path)
     train, val, final, skipped, fingerprint = _parts(config, dataset)
     clips = (*train, *val)
-    encoded = not model.audio_encoder.trainable
-    sounds = (
-        clip_states(clips, model, progress=progress)
-        if encoded
-        else clip_features(clips, model.audio_encoder, progress=progress)
-    )
+    sounds = audio_inputs(model, clips, progress)
     skipped += sounds.skipped
     usable = [row for row, length in enumerate(sounds.lengths) if length > 0]
     train_clips = [row for row in usable if row < len(train)]
@@ -121,8 +114,7 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
     captions = [caption for clip in clips for caption in clip.captions]
     ends = np.cumsum([len(clip.captions) for clip in clips]).tolist()
     caption_rows = [list(range(e - len(c.captions), e)) for e, c in zip(ends, clips, strict=True)]
-    trainable = model.text_encoder.trainable
-    states = None if trainable else text_states(model.text_encoder, captions, progress=progress)
+    states = text_inputs(model, captions, progress)
     noisy_rows, noise = _exchange(config, captions, caption_rows, train_clips, clips, progress)
     if config.data.pairs:
         noisy_rows, train_clips = _keep_right(config, captions, noisy_rows, train_clips, clips)
@@ -130,9 +122,12 @@ def prepare(config: Config, model: AudioTextModel, console: Console) -> Material
         dataset.name,
         [clip.id for clip in clips],
         sounds,
-        encoded,
+        is_frozen(model.audio_encoder),
         train_clips,
         val_clips,
+        CaptionDataset(
+            dataset.name, dataset.root, tuple(clips[row] for row in val_clips)
+        ),
         captions,
         caption_rows,
         noisy_rows,
@@ -252,7 +247,7 @@ def _exchange(
         data.noise,
         config.run.seed,
         data.noise_kind,
-        vectors=meanings(own, progress=progress) if similar else None,
+        vectors=mean_caption_vectors(own, progress=progress) if similar else None,
         labels=[clips[clip].label for clip in train_clips] if similar else None,
     )
     rows = [row for clip in train_clips for row in caption_rows[clip]]

@@ -26,6 +26,7 @@ from otomatch.library.indexing.walking import SoundFile, check_name, list_sounds
 from otomatch.library.search import fulltext
 from otomatch.library.store import Store, Stored, local
 from otomatch.models.audio_text_model import AudioTextModel
+from otomatch.models.windowing import sound_windows
 
 _BATCH = 64  # windows embedded at a time
 _WRITE_WINDOWS = 512
@@ -233,7 +234,7 @@ class _Run:
         self._references()  # loaded here, not under the lock
 
         def windows(path: Path) -> Iterator[Window]:
-            return model.sound_windows(path, about["window"], about["hop"])
+            return sound_windows(model, path, about["window"], about["hop"])
 
         with Reader(sounds, windows, claims, _THREADS) as reader:
             try:

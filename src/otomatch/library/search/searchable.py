@@ -18,7 +18,8 @@ from otomatch.library.search.filters import Filters
 from otomatch.library.search.query import Query, Term, search
 from otomatch.library.search.relevance import Backgrounds, reference_descriptions
 from otomatch.library.store import Store, checked_text, quoted
-from otomatch.models.audio_text_model import AudioInput, AudioTextModel
+from otomatch.models.audio_text_model import AudioTextModel
+from otomatch.models.windowing import AudioInput
 
 
 class Searchable(ABC):

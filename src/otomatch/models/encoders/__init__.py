@@ -6,6 +6,7 @@ from typing import Any
 
 from otomatch.errors import InvalidInputError
 from otomatch.models.encoders.clap import ClapAudioEncoder
+from otomatch.models.encoders.freezing import is_frozen, trainable_parameters
 from otomatch.models.encoders.panns import Cnn10, Cnn14, ResNet38
 from otomatch.models.encoders.protocols import AudioEncoder, TextEncoder
 from otomatch.models.encoders.small import SmallAudioEncoder
@@ -22,7 +23,9 @@ __all__ = [
     "SmallAudioEncoder",
     "TextEncoder",
     "audio_encoder",
+    "is_frozen",
     "text_encoder",
+    "trainable_parameters",
 ]
 
 AUDIO_ENCODERS: dict[str, Callable[..., AudioEncoder]] = {

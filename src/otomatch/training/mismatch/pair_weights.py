@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from otomatch.models.audio_text_model import AudioTextModel
-from otomatch.models.embedding import meanings
+from otomatch.models.embedding import mean_caption_vectors
 from otomatch.parallel import process_group
 from otomatch.training.data import Material
 from otomatch.training.mismatch.p_values import Ints, nearest, pair_weights, rank_p_values
@@ -109,14 +109,16 @@ class PairEvidence:
             drawn = self._drawn[list(clips)].tolist()
             return [[row] for row in drawn], self._seen[1][list(clips)]
         rows = [self.material.train_captions[clip] for clip in clips]
-        return rows, model.embed_text_states(states[[row for group in rows for row in group]])
+        return rows, model.embed_text(states[[row for group in rows for row in group]])
 
     def _rivals(self, rows: list[list[int]]) -> Ints:
         """For each item that is judged, those whose captions mean nearly the same."""
         groups = rows if self.by_clip else [[row] for group in rows for row in group]
         if self._near is None or self._near[0] != groups:  # alike in every epoch, mostly
             captions = self.material.captions
-            found = nearest(meanings([[captions[row] for row in group] for group in groups]))
+            found = nearest(
+                mean_caption_vectors([[captions[row] for row in group] for group in groups])
+            )
             self._near = groups, found
         return self._near[1]
 
