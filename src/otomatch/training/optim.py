@@ -9,6 +9,7 @@ from torch import nn
 
 from otomatch.errors import RunError
 from otomatch.models.audio_text_model import AudioTextModel
+from otomatch.models.encoders import trainable_parameters
 from otomatch.training.sections import OptimConfig
 
 
@@ -83,9 +84,7 @@ def parameter_groups(model: AudioTextModel, optim: OptimConfig) -> list[dict[str
         "audio_encoder": optim.lr if optim.audio_encoder_lr is None else optim.audio_encoder_lr,
     }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
+    for name, parameter in trainable_parameters(model).items():
         rate = rates.get(name.partition(".")[0], optim.lr)
         without_decay = parameter.ndim < 2 or name.startswith("ground.")
         decay = 0.0 if without_decay else optim.weight_decay
