@@ -1,6 +1,6 @@
-"""One exception per cause, and the checks of arguments that all rooms share.
+"""Exceptions, one per cause, and the argument checks that all packages share.
 
-Every message says what was found, what was expected, and where possible what to do about it.
+Every message states what was found, what was expected and, where possible, what to do about it.
 """
 
 import math
@@ -12,47 +12,47 @@ T = TypeVar("T")
 
 
 class OtomatchError(Exception):
-    """Base of every error that otomatch raises on purpose."""
+    """Base class of all errors that otomatch raises deliberately."""
 
 
 class InvalidInputError(OtomatchError, ValueError):
-    """An argument has a wrong shape, value or type."""
+    """An argument has an invalid shape, value or type."""
 
 
 class ConfigError(OtomatchError, ValueError):
-    """A configuration file or override is wrong."""
+    """A configuration file or override is invalid."""
 
 
 class AudioError(OtomatchError):
-    """A sound file cannot be read or holds no audio."""
+    """A sound file cannot be read, or a waveform is unusable."""
 
 
 class DatasetError(OtomatchError):
-    """A data set folder is missing, malformed or has no usable rows."""
+    """A data set folder is missing, malformed or without usable clips."""
 
 
 class DownloadError(OtomatchError):
-    """A published file cannot be had, or is not the published one."""
+    """A file cannot be downloaded or unpacked, or differs from the published one."""
 
 
 class ModelError(OtomatchError):
-    """A model folder is missing, incomplete or of another format."""
+    """A model folder is missing, incomplete or in an unknown format."""
 
 
 class RunError(OtomatchError):
-    """A training run cannot start, resume or go on."""
+    """A training run cannot start, resume or continue."""
 
 
 class LibraryError(OtomatchError):
-    """A sound library is missing, or belongs to another model."""
+    """A sound library is missing, damaged or built with another model."""
 
 
 class MissingDependencyError(OtomatchError, ImportError):
-    """An optional package is needed; the message names the install command."""
+    """An optional package is not installed; the message names the install command."""
 
 
 class MissingDecoderError(AudioError, MissingDependencyError):
-    """A sound file needs a decoder that is not installed; nothing is wrong with the file."""
+    """A sound file needs a decoder that is not installed; the file itself may be fine."""
 
 
 def one_of(name: str, value: T, allowed: Collection[T]) -> T:
