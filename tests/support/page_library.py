@@ -11,8 +11,8 @@ import numpy as np
 import uvicorn
 
 from otomatch.library import SoundLibrary, find_sounds
+from otomatch.web.access import Access
 from otomatch.web.app import create_app
-from otomatch.web.guard import Access
 from otomatch.web.serving import listening
 from tests.support.sounds import hiss, silence, tone, write_audio
 from tests.support.tiny import tiny_model

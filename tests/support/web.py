@@ -11,8 +11,8 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from otomatch.library import SoundLibrary, find_sounds
+from otomatch.web.access import Access
 from otomatch.web.app import create_app
-from otomatch.web.guard import Access
 from otomatch.web.limits import Limits
 from otomatch.web.services import Services
 from otomatch.web.serving import listening

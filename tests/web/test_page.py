@@ -33,7 +33,7 @@ def test_a_result_shows_the_file_its_span_and_its_relevance(visits):
         row = page.locator(".hit").nth(i)
         assert hit["folder"] in row.locator(".where").text_content()
         assert row.locator(".percent").text_content() == str(round(100 * hit["relevance"]))
-        assert f"Relevance {round(100 * hit['relevance'])} of 100" in row.text_content()
+        assert f"Relevance {round(100 * hit['relevance'])} out of 100" in row.text_content()
         assert row.locator(".named").is_visible() == hit["named"] == ("rain" in hit["path"])
         assert f"{hit['duration']:.1f} s" in row.locator(".when").text_content()
         box, mark = row.locator(".picture").bounding_box(), row.locator(".mark")

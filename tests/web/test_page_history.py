@@ -64,6 +64,6 @@ def test_the_field_offers_words_beside_a_sent_sound_and_in_place_of_the_librarys
     settled(page)
     page.locator(LIKE).first.click()
     page.wait_for_url("**like=**")
-    assert page.locator("#q").get_attribute("placeholder") == "or describe another"
+    assert page.locator("#q").get_attribute("placeholder") == "Describe a sound instead"
     page.locator("#file").set_input_files(write_audio(tmp_path / "my.wav", hiss(1.0), 16_000))
-    until(page, "document.querySelector('#q').placeholder === 'and describe it'")
+    until(page, "document.querySelector('#q').placeholder === 'Add a description'")

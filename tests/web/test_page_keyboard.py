@@ -105,7 +105,7 @@ def test_the_help_lists_the_keys_and_closes_by_escape(visits):
     settled(page)
     page.evaluate("() => document.activeElement.blur()")
     page.keyboard.press("?")
-    help_ = page.get_by_role("dialog", name="Keyboard")
+    help_ = page.get_by_role("dialog", name="Keyboard shortcuts")
     help_.wait_for()
     assert re.search(r"s\s*More like this", help_.text_content())
     keep(page, "help")

@@ -134,7 +134,7 @@ def test_no_state_of_the_page_has_a_fault_of_accessibility(visits, scheme):
     page.keyboard.press("Escape")
     page.route("**/api/search?*", lambda route: route.fulfill(status=500, body="{}"))
     page.locator("#q").fill("bell")
-    page.get_by_text("The server failed").wait_for()
+    page.get_by_text("Server error").wait_for()
     page.wait_for_timeout(300)
     found["error"] = violations(page)
     page.set_viewport_size({"width": 360, "height": 740})

@@ -191,7 +191,7 @@ def test_arrow_keys_walk_over_the_map_and_enter_plays(visits):
     page.keyboard.press("ArrowLeft")
     assert live.text_content() == f"{hits[0]['name']}, kind 0"
     page.keyboard.press("ArrowUp")
-    assert live.text_content() == "No sound further that way"
+    assert live.text_content() == "No more sounds in this direction"
     page.keyboard.press("ArrowDown")
     assert live.text_content() == f"{hits[3]['name']}, kind 1"
     page.keyboard.press("Enter")
@@ -244,7 +244,7 @@ def test_a_map_that_is_computed_is_waited_for(visits):
 
 
 @pytest.mark.parametrize(
-    ("state", "text"), [("empty", "Nothing to draw yet"), ("failed", "could not be drawn")]
+    ("state", "text"), [("empty", "No sounds to show yet"), ("failed", "could not be drawn")]
 )
 def test_a_map_that_is_not_there_says_why(visits, state, text):
     page = visits.open(before=lambda page: page.route("**/api/map", put(state), times=1))

@@ -63,7 +63,7 @@ def test_the_bar_shows_and_sets_the_position(visits):
     page.locator(".hit .play").first.click()
     until(page, "!document.querySelector('#audio').paused")
     page.locator("#toggle").click()
-    page.get_by_label("Position in the sound").fill("0.5")
+    page.get_by_label("Playback position").fill("0.5")
     until(page, "Math.abs(document.querySelector('#audio').currentTime - 0.5) < 0.01")
     assert page.locator("#clock").text_content() == "0:00.5"
     assert page.locator("#length").text_content() == f"0:{hit['duration']:04.1f}"
@@ -76,8 +76,8 @@ def test_loop_repeats_the_matching_span(visits):
     settled(page)
     place, hit = late_hit(page)
     page.locator(".hit .play").nth(place).click()
-    page.get_by_role("button", name="Loop the matching span").click()
-    page.get_by_label("Position in the sound").fill(str(hit["end"] - 0.2))
+    page.get_by_role("button", name="Loop the matching part").click()
+    page.get_by_label("Playback position").fill(str(hit["end"] - 0.2))
     until(page, "document.querySelector('#audio').currentTime < it", hit["end"] - 0.3)
     assert clock(page) >= hit["start"] - 0.01
     assert not page.evaluate("() => document.querySelector('#audio').paused")
@@ -91,13 +91,13 @@ def test_a_sound_whose_file_is_gone_says_so(visits):
     visits.may_fail = True
 
     def gone(page):
-        body = '{"detail": "rain 1.wav is gone; run otomatch index again"}'
+        body = '{"detail": "rain 1.wav no longer exists; index its folder again"}'
         page.route("**/audio", lambda route: route.fulfill(status=404, body=body))
 
     page = visits.open("/?q=rain", before=gone)
     settled(page)
     page.locator(".hit .play").first.click()
-    page.locator("#toast.bad", has_text="is gone; run otomatch index again").wait_for()
+    page.locator("#toast.bad", has_text="no longer exists; index its folder again").wait_for()
 
 
 def test_an_overloaded_server_is_asked_for_the_sound_again(visits):

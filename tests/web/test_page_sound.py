@@ -30,7 +30,7 @@ def sound(tmp_path):
 def test_a_chosen_file_is_the_query(visits, sound):
     page = visits.open()
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Choose a sound file").click()
+        page.get_by_role("button", name="Search with a sound file").click()
     chooser.value.set_files(sound)
     settled(page)
     assert page.locator("#chips").text_content().strip() == "my rain.wav"
@@ -62,14 +62,14 @@ def test_a_sound_is_taken_away_and_brought_back_by_the_browsers_button(visits, s
     page.locator("#file").set_input_files(sound)
     until(page, "document.querySelectorAll('#chips .chip').length === 1")
     settled(page)
-    page.get_by_role("button", name="Remove the sound my rain.wav").click()
+    page.get_by_role("button", name="Remove my rain.wav").click()
     until(page, "document.title === 'bell – otomatch'")
     assert page.locator("#chips .chip").count() == 0
     assert page.evaluate("() => document.activeElement.id") == "q"
     page.go_back()
     until(page, "document.title === 'bell + my rain.wav – otomatch'")
     page.reload()  # files cannot outlive the page, and it says so
-    page.locator("#toast", has_text="was not kept").wait_for()
+    page.locator("#toast", has_text="no longer available").wait_for()
     settled(page)
     assert page.title() == "bell – otomatch"
 
@@ -91,11 +91,11 @@ def test_a_file_that_is_no_sound_gives_a_message_and_a_way_on(visits, tmp_path):
     settled(page)
     page.locator("#file").set_input_files(broken)
     notice = page.get_by_role("alert")
-    notice.get_by_text("This sound cannot be searched with").wait_for()
+    notice.get_by_text("This sound cannot be used").wait_for()
     assert "holiday.wav" in notice.text_content()
     assert page.locator(".hit").count() == 0
     keep(page, "broken-file")
-    notice.get_by_role("button", name="Remove the sound").click()
+    notice.get_by_role("button", name="Remove sound").click()
     settled(page)
     assert page.title() == "bell – otomatch"
     assert notice.text_content() == ""
@@ -112,8 +112,8 @@ def test_a_sound_with_an_odd_name_is_only_text(visits, tmp_path):
 
 def test_a_recording_is_the_query(visits):
     page = visits.open(permissions=["microphone"])
-    page.get_by_role("button", name="Record a sound to search with").click()
-    stop = page.get_by_role("button", name="Stop recording and search")
+    page.get_by_role("button", name="Search with a recording").click()
+    stop = page.get_by_role("button", name="Stop and search")
     stop.wait_for()
     until(page, "Number.parseFloat(document.querySelector('#record').dataset.time) > 1")
     keep(page, "recording")
@@ -125,5 +125,5 @@ def test_a_recording_is_the_query(visits):
 
 def test_a_refused_microphone_is_explained(visits):
     page = visits.open()
-    page.get_by_role("button", name="Record a sound to search with").click()
-    page.locator("#toast.bad", has_text="The browser refused the microphone").wait_for()
+    page.get_by_role("button", name="Search with a recording").click()
+    page.locator("#toast.bad", has_text="Microphone access was denied").wait_for()

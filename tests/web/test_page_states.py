@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from otomatch.web.guard import Access
+from otomatch.web.access import Access
 from tests.support.browser import Visits, keep, names, settled, until
 from tests.support.page_library import served
 
@@ -48,10 +48,10 @@ def test_the_first_search_shows_where_results_will_be(visits):
 
 def test_nothing_left_by_the_filters_says_so_and_clears_them(visits):
     page = visits.open("/?q=bell&min=500")
-    page.get_by_text("No sound fits").wait_for()
-    assert page.locator("#count").text_content().startswith("None of ")
+    page.get_by_text("No matching sounds").wait_for()
+    assert page.locator("#count").text_content().startswith("0 of ")
     keep(page, "no-hit")
-    page.get_by_role("button", name="Clear the filters").click()
+    page.get_by_role("button", name="Clear filters").click()
     settled(page)
     assert page.url.endswith("/?q=bell")
 
@@ -125,7 +125,7 @@ def test_a_server_that_is_gone_is_noticed_and_found_again(visits):
     shown = names(page)
     page.route(SEARCH, lambda route: route.abort("connectionrefused"))
     page.locator("#q").fill("rain")
-    page.get_by_text("The server does not answer").wait_for()
+    page.get_by_text("The server is not responding").wait_for()
     assert names(page) == shown
     keep(page, "server-gone")
     page.unroute(SEARCH)
@@ -137,10 +137,10 @@ def test_a_server_that_is_gone_is_noticed_and_found_again(visits):
 @pytest.mark.parametrize(
     ("status", "title"),
     [
-        (400, "This search is not possible"),
-        (401, "This page needs its token"),
-        (404, "This sound is not in the library any more"),
-        (500, "The server failed"),
+        (400, "Invalid search"),
+        (401, "Token required"),
+        (404, "This sound is no longer in the library"),
+        (500, "Server error"),
     ],
 )
 def test_an_error_shows_the_servers_own_words(visits, status, title):
@@ -168,7 +168,7 @@ def test_a_server_with_a_token_is_used_after_its_address_was_opened_once(chromiu
         visits.may_fail = True
         page.context.clear_cookies()
         page.locator("#q").fill("rain")
-        page.get_by_text("This page needs its token").wait_for()
+        page.get_by_text("Token required").wait_for()
         visits.close()
 
 
@@ -186,10 +186,10 @@ def test_trying_again_asks_again(visits):
 @pytest.mark.parametrize(
     ("status", "title"),
     [
-        (408, "This sound cannot be searched with"),
+        (408, "This sound cannot be used"),
         (413, "This sound is too large"),
-        (415, "This sound cannot be searched with"),
-        (422, "This sound cannot be searched with"),
+        (415, "This sound cannot be used"),
+        (422, "This sound cannot be used"),
     ],
 )
 def test_a_refused_sound_can_be_taken_away(visits, status, title):
@@ -206,7 +206,7 @@ def test_a_refused_sound_can_be_taken_away(visits, status, title):
     )
     page.get_by_text(title).wait_for()
     assert "at most 60 s, got 75 s" in page.get_by_role("alert").text_content()
-    page.locator(".notice").get_by_role("button", name="Remove the sound").click()
+    page.locator(".notice").get_by_role("button", name="Remove sound").click()
     settled(page)
     assert page.locator("#chips .chip").count() == 0
 
@@ -214,10 +214,10 @@ def test_a_refused_sound_can_be_taken_away(visits, status, title):
 @pytest.mark.parametrize(
     ("wrong", "said", "remedy"),
     [
-        ("min=-3", "Shortest length must be 0 or more seconds.", "Clear the lengths"),
-        ("max=-1", "Longest length must be 0 or more seconds.", "Clear the lengths"),
-        ("min=5&max=2", "Shortest length must not be above the longest.", "Clear the lengths"),
-        ("not=" + "no " * 400, "What to leave out must have at most 1000", "Clear what to leave"),
+        ("min=-3", "The minimum length must be 0 seconds or more.", "Clear lengths"),
+        ("max=-1", "The maximum length must be 0 seconds or more.", "Clear lengths"),
+        ("min=5&max=2", "The minimum length must not exceed the maximum.", "Clear lengths"),
+        ("not=" + "no " * 400, "The exclusion can have at most 1000", "Clear the exclusion"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_the_pages_own_words(visits, wrong, said, remedy):
@@ -239,7 +239,7 @@ def test_what_cannot_be_asked_is_said_in_the_pages_own_words(visits, wrong, said
 
 def test_a_description_that_is_too_long_or_blank_asks_nothing(visits):
     page = visits.open(f"/?q={'abc' * 400}")
-    page.get_by_text("The description must have at most 1000 characters; it has 1200.").wait_for()
+    page.get_by_text("The description can have at most 1000 characters; it has 1200.").wait_for()
     page.get_by_role("button", name="Clear the description").click()
     page.locator("#intro").wait_for()
     page.goto("/?q=%20")
@@ -251,7 +251,7 @@ def test_lengths_that_cross_are_two_chips_and_a_hint_while_they_are_typed(visits
     settled(page)
     page.locator("#min").fill("5")
     page.locator("#max").fill("2")
-    page.get_by_text("Shortest length must not be above the longest.").wait_for()
+    page.get_by_text("The minimum length must not exceed the maximum.").wait_for()
     chips = page.locator("#active .chip")
     assert [text.strip() for text in chips.all_text_contents()] == ["at least 5 s", "at most 2 s"]
     keep(page, "crossed-lengths")
@@ -264,15 +264,15 @@ def test_lengths_that_cross_are_two_chips_and_a_hint_while_they_are_typed(visits
 @pytest.mark.parametrize(
     ("like", "title"),
     [
-        ("0" * 16, "This sound is not in the library any more"),
-        ("no such sound " * 10, "The address names no sound of a library."),
+        ("0" * 16, "This sound is no longer in the library"),
+        ("no such sound " * 10, "The address refers to a sound that does not exist."),
     ],
 )
 def test_a_sound_that_the_library_no_longer_has_can_be_taken_away(visits, like, title):
     visits.may_fail = True
     page = visits.open(f"/?like={like}&name=gone.wav&min=2")
     page.get_by_text(title).wait_for()
-    page.locator(".notice").get_by_role("button", name="Remove the sound").click()
+    page.locator(".notice").get_by_role("button", name="Remove sound").click()
     page.locator("#intro").wait_for()
     assert page.url.endswith("/?min=2")
     assert page.locator("#chips .chip").count() == 0

@@ -7,7 +7,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from otomatch.errors import ConfigError
 from otomatch.library import SoundLibrary
-from otomatch.web.guard import SECURITY_HEADERS, Access, is_loopback
+from otomatch.web.access import Access, is_loopback
+from otomatch.web.guard import SECURITY_HEADERS
 from otomatch.web.limits import Limits
 from tests.support.web import HOST, ids, make_library, served, write_model, write_sounds
 

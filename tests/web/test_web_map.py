@@ -9,7 +9,8 @@ import pytest
 
 from otomatch.library import SoundLibrary
 from otomatch.web import map_keeper
-from otomatch.web.sound_map import cluster, cluster_labels, map_of, project, words_of
+from otomatch.web.map_layout import cluster, cluster_labels, compute_map, project, words_of
+from otomatch.web.schemas import SoundMap
 from tests.support.sounds import tone, write_audio
 from tests.support.web import (
     ids,
@@ -42,7 +43,7 @@ def nearest_share(places, owner) -> float:
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 9, 10, 11, 40])
 def test_libraries_of_any_size_have_a_map_within_its_frame(n):
     vectors, _ = groups([n])
-    found, _ = map_of({"vectors": vectors, "texts": ["a tone"] * n})
+    found, _ = compute_map({"vectors": vectors, "texts": ["a tone"] * n})
     places = np.array(found["places"])
     assert places.shape == (n, 2)
     assert places.min() >= 0
@@ -73,7 +74,7 @@ def test_sounds_that_are_no_landmarks_lie_among_their_like():
 def test_the_same_library_gives_the_same_map():
     vectors, _ = groups([30, 30])
     job = {"vectors": vectors, "texts": ["x"] * 60}
-    assert map_of(job) == map_of(job)
+    assert compute_map(job) == compute_map(job)
 
 
 @pytest.mark.parametrize("sizes", [(50, 30), (40, 30, 20), (30, 25, 20, 15, 10)])
@@ -172,13 +173,23 @@ def test_a_broken_file_is_made_again(place):
 
 
 def test_a_library_that_can_only_be_read_has_a_map_all_the_same(place, monkeypatch):
-    def refuse(*_, **__):
+    refused = []
+
+    def refuse(path, _text):
+        refused.append(path)
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(map_keeper.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(map_keeper, "write_text", refuse)
     with served(SoundLibrary.open(place / "library")) as client:
         assert wait_for_map(client)["state"] == "ready"
-    assert not (place / "library" / "map.json").exists()
+    assert refused == [place / "library" / "map.json"]
+    assert not refused[0].exists()
+
+
+def test_the_map_of_a_library_that_was_deleted_meanwhile_does_not_bring_its_folder_back(place):
+    keeper = map_keeper.MapKeeper(SoundLibrary.open(place / "library"), place / "gone")
+    keeper._write("x", SoundMap(state="ready", points=[], clusters=[]))
+    assert not (place / "gone").exists()
 
 
 def test_an_empty_library_has_an_empty_map(tmp_path, model):
@@ -187,11 +198,11 @@ def test_an_empty_library_has_an_empty_map(tmp_path, model):
 
 
 def test_a_map_that_cannot_be_made_says_so_and_harms_nothing(place, monkeypatch, caplog):
-    monkeypatch.setattr(map_keeper, "TARGET", "otomatch.web.sound_map:no_such_function")
+    monkeypatch.setattr(map_keeper, "TARGET", "otomatch.web.map_layout:no_such_function")
     with served(SoundLibrary.open(place / "library")) as client:
         assert wait_for_map(client)["state"] == "failed"
         assert len(names(client.get("/api/search", params={"q": "rain"}))) == 5
-    assert "could not be made" in caplog.text
+    assert "could not be computed" in caplog.text
 
 
 def test_the_end_of_the_server_ends_the_computation(place, monkeypatch):

@@ -14,7 +14,7 @@ from otomatch.library import SoundLibrary
 from otomatch.studies.resources import give_back_freed_memory, memory_growth
 from otomatch.web.open_files import open_sound
 from otomatch.web.problems import Problem
-from otomatch.web.spectrogram import palette, picture
+from otomatch.web.spectrograms import draw_spectrogram, palette
 from tests.support.sounds import hiss, silence, tone, write_audio
 from tests.support.web import ids, make_library, served, write_model, write_sounds
 from tests.web.test_web_audio import one, write_tone
@@ -35,7 +35,7 @@ def client(library):
 def draw(path: Path, start=None, end=None, width=200, height=96) -> np.ndarray:
     """Shades 0 to 255, rows from high to low pitch."""
     with open_sound(one(path)) as source:
-        image = Image.open(io.BytesIO(picture(source, start, end, width, height)))
+        image = Image.open(io.BytesIO(draw_spectrogram(source, start, end, width, height)))
     assert (image.size, image.mode) == ((width, height), "P")
     return np.asarray(image)
 
@@ -87,7 +87,7 @@ def test_containers_are_drawn_too_short_or_long(tmp_path):
         path = write_tone(tmp_path / f"{seconds:g}.m4a", "aac", seconds)
         sound = one(write_audio(tmp_path / "x.wav", tone(440, seconds, rate=8000), 8000))
         with open_sound(type(sound)(sound.id, str(path), sound.root, seconds, 1)) as source:
-            image = Image.open(io.BytesIO(picture(source, None, None, 100, 64)))
+            image = Image.open(io.BytesIO(draw_spectrogram(source, None, None, 100, 64)))
         assert (np.asarray(image)[:, 3:-3].max(axis=0) > 200).all()
 
 
@@ -117,7 +117,7 @@ def test_an_hour_is_drawn_in_a_moment_without_being_held(tmp_path):
 
 
 def test_a_span_outside_the_sound_is_400(tmp_path, client, library):
-    with pytest.raises(Problem, match="holds nothing"):
+    with pytest.raises(Problem, match="is empty"):
         draw(write_audio(tmp_path / "a.wav", tone(440, 0.5)), 0.5, 0.9)
     place = f"/api/sounds/{ids(library)['high.wav']}/spectrogram"
     for span in ({"start": 3}, {"start": 0.3, "end": 0.2}, {"end": 0}):

@@ -8,9 +8,9 @@ import pytest
 from starlette.requests import Request
 
 from otomatch.library import SoundLibrary
-from otomatch.web import spectrogram
+from otomatch.web import spectrograms
 from otomatch.web.limits import Limits
-from otomatch.web.pools import Pool
+from otomatch.web.pools import BoundedPool
 from otomatch.web.problems import Problem
 from tests.support.web import ids, make_library, served, write_model, write_sounds
 
@@ -46,9 +46,9 @@ async def until(condition) -> None:
             await asyncio.sleep(0.005)
 
 
-async def blocked(gate) -> tuple[Pool, "asyncio.Future[int]"]:
+async def blocked(gate) -> tuple[BoundedPool, "asyncio.Future[int]"]:
     """A pool of one thread, which waits at the gate, and the job there."""
-    pool = Pool("pictures", workers=1, queue=2)
+    pool = BoundedPool("pictures", workers=1, queue=2)
     blocker = asyncio.ensure_future(pool.run(Client().request, gate, 0))
     await until(gate.began.is_set)
     return pool, blocker
@@ -63,10 +63,10 @@ def gate():
 
 def test_beyond_its_places_a_pool_refuses_at_once_and_says_when_to_come_again(gate):
     async def run() -> None:
-        pool = Pool("pictures", workers=1, queue=2)
+        pool = BoundedPool("pictures", workers=1, queue=2)
         jobs = [asyncio.ensure_future(pool.run(Client().request, gate, n)) for n in range(3)]
         await until(gate.began.is_set)
-        with pytest.raises(Problem, match=r"too much to do \(pictures\)") as caught:
+        with pytest.raises(Problem, match=r"overloaded \(pictures\)") as caught:
             await pool.run(Client().request, gate, 3)
         assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "1"})
         gate.open.set()
@@ -79,7 +79,7 @@ def test_beyond_its_places_a_pool_refuses_at_once_and_says_when_to_come_again(ga
 
 def test_those_who_want_the_same_share_one_job(gate):
     async def run() -> None:
-        pool = Pool("pictures", workers=2, queue=0)
+        pool = BoundedPool("pictures", workers=2, queue=0)
         jobs = [asyncio.ensure_future(pool.run(Client().request, gate, 7, key="a")) for _ in "1234"]
         await until(gate.began.is_set)
         await asyncio.sleep(0.05)
@@ -95,7 +95,7 @@ def test_those_who_want_the_same_share_one_job(gate):
 
 def test_a_client_that_leaves_frees_its_place_in_the_queue(gate):
     async def run() -> None:
-        pool = Pool("pictures", workers=1, queue=1)
+        pool = BoundedPool("pictures", workers=1, queue=1)
         first = asyncio.ensure_future(pool.run(Client().request, gate, 0))
         await until(gate.began.is_set)
         leaving = Client()
@@ -156,7 +156,7 @@ def test_errors_reach_all_who_wait_and_free_the_place():
         raise Problem(404, "gone")
 
     async def run() -> None:
-        pool = Pool("pictures", workers=1, queue=0)
+        pool = BoundedPool("pictures", workers=1, queue=0)
         for _ in range(3):
             jobs = [pool.run(Client().request, fail, key="a") for _ in "12"]
             found = await asyncio.gather(*jobs, return_exceptions=True)
@@ -188,13 +188,13 @@ def ask(client, addresses: list[str]) -> list:
 
 def test_an_overloaded_server_answers_503_and_goes_on(library, monkeypatch):
     busy = threading.Event()
-    picture = spectrogram.picture
+    picture = spectrograms.draw_spectrogram
 
     def slow(*arguments):
         busy.wait(1.0)
         return picture(*arguments)
 
-    monkeypatch.setattr(spectrogram, "picture", slow)
+    monkeypatch.setattr(spectrograms, "draw_spectrogram", slow)
     with served(library, limits=Limits(media_workers=1, media_queue=2)) as client:
         id_ = ids(library)["high.wav"]
         places = [f"/api/sounds/{id_}/spectrogram?width={width}" for width in range(100, 120)]
@@ -234,9 +234,11 @@ def test_too_many_searches_are_refused_while_pictures_go_on(library, monkeypatch
 
 def test_one_picture_wanted_by_many_is_drawn_once_and_kept(library, monkeypatch):
     drawn = []
-    picture = spectrogram.picture
+    picture = spectrograms.draw_spectrogram
     monkeypatch.setattr(
-        spectrogram, "picture", lambda source, *span: drawn.append(span) or picture(source, *span)
+        spectrograms,
+        "draw_spectrogram",
+        lambda source, *span: drawn.append(span) or picture(source, *span),
     )
     with served(library) as client:
         place = f"/api/sounds/{ids(library)['high.wav']}/spectrogram?width=77"

@@ -1,5 +1,5 @@
-"""The server behind ``otomatch serve``: a JSON API over a `SoundLibrary`, and the search page.
+"""Web server for a `SoundLibrary`: a JSON API and the search page.
 
-``app.create_app`` makes the application, ``serving.serve`` runs it. Nothing here is imported by the
-rest of the package, and the web framework is imported nowhere else.
+`app.create_app` makes the application and `serving.serve` runs it. No other room imports this one,
+except the command line, and the web framework is imported nowhere else.
 """

@@ -1,4 +1,4 @@
-"""The application: the API under ``/api``, the page at ``/``, behind the `Guard`."""
+"""The application: the API under ``/api`` and the page at ``/``, behind a `Guard`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,13 +15,14 @@ from starlette.staticfiles import StaticFiles
 from otomatch import __version__
 from otomatch.library import SoundLibrary
 from otomatch.web import search_routes, sound_routes
-from otomatch.web.guard import Access, Guard
+from otomatch.web.access import Access
+from otomatch.web.guard import Guard
 from otomatch.web.limits import Limits
 from otomatch.web.problems import Detail, Problem, handle_problems
 from otomatch.web.services import Services
 
 STATIC = Path(__file__).parent / "static"
-"""The page: index.html and what it loads."""
+"""Folder of the page: index.html and the files it loads."""
 
 
 def create_app(
@@ -34,36 +35,26 @@ def create_app(
     """Make the application that serves a library.
 
     Args:
-        library: what is served; it may grow and shrink meanwhile.
-        access: who may use it; by default this machine.
-        limits: bounds of what it takes.
-        static: folder of the page.
-        warm: do at once what the first search and the first sound that is sent would wait for.
+        library: Library to serve; it may change while it is being served.
+        access: Who may use the server; by default, this machine only.
+        limits: Limits of the server.
+        static: Folder of the page.
+        warm: True to start at once everything that the first requests would wait for.
 
     Returns:
-        An ASGI application. Its lifespan ends all that it has started.
+        An ASGI application. The end of its lifespan stops everything that it has started.
     """
     access, limits = access or Access(), limits or Limits()
     services = Services(library, limits)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        warming = [asyncio.create_task(services.warm())] if warm else []
-        try:
-            yield
-        finally:
-            services.close()
-            await asyncio.gather(*warming)
-
     app = _Application(
         title="otomatch",
         version=__version__,
-        summary="Search a sound library by description or by sound, and listen.",
+        summary="Search a sound library by description or by sound, and listen to the results.",
         openapi_url="/api/openapi.json",
-        docs_url=None,  # these pages load from elsewhere
+        docs_url=None,  # FastAPI's documentation pages load scripts from other servers
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lifespan,
+        lifespan=lambda _: _running(services, warm),
     )
     app.state.services = services
     app.locked = access.token is not None
@@ -75,14 +66,24 @@ def create_app(
     return Guard(app, access, limits.streams)
 
 
-_TOKEN = {"type": "http", "scheme": "bearer", "description": "The one of --token."}
+@asynccontextmanager
+async def _running(services: Services, warm: bool) -> AsyncIterator[None]:
+    warming = [asyncio.create_task(services.warm())] if warm else []
+    try:
+        yield
+    finally:
+        services.close()
+        await asyncio.gather(*warming)
+
+
+_TOKEN = {"type": "http", "scheme": "bearer", "description": "Token of the server."}
 
 
 class _Application(FastAPI):
     locked = False
 
     def openapi(self) -> dict[str, Any]:
-        """The document, without the answers to wrong parameters that FastAPI would give."""
+        """Return the document without FastAPI's own responses to invalid parameters."""
         document = super().openapi()
         for operations in document["paths"].values():
             for operation in operations.values():
@@ -102,18 +103,18 @@ class _Application(FastAPI):
 class _Static(StaticFiles):
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)
-        response.headers["Cache-Control"] = "no-cache"  # a new version may have come
+        response.headers["Cache-Control"] = "no-cache"  # otomatch may have been updated
         return response
 
     def lookup_path(self, path: str) -> Any:
         try:
             return super().lookup_path(path)
-        except ValueError:  # a null byte
+        except ValueError:  # the path contains a null byte
             return "", None
 
 
 def _add_heads(app: FastAPI, router: APIRouter) -> None:
-    """Answer HEAD wherever GET is answered; the document does not say so of each."""
+    """Answer HEAD wherever GET is answered, without listing it in the OpenAPI document."""
     for route in router.routes:
         if isinstance(route, APIRoute) and route.methods == {"GET"}:
             app.add_api_route(
@@ -129,7 +130,7 @@ def _add_page(app: FastAPI, static: Path) -> None:
     async def page() -> Response:
         index = static / "index.html"
         if not index.is_file():
-            raise Problem(404, "the page is not installed; install otomatch again, or use the API")
+            raise Problem(404, "the page is not installed; reinstall otomatch, or use the API")
         return FileResponse(index, headers={"Cache-Control": "no-cache"})
 
     both = ["GET", "HEAD"]

@@ -1,4 +1,4 @@
-"""What the library holds as a whole: totals and folders, read again when it has changed."""
+"""Totals, folders and sounds of the library, kept in memory until the library changes."""
 
 import time
 from collections import Counter
@@ -14,12 +14,12 @@ from otomatch.library.records import Sound
 
 @dataclass(frozen=True, slots=True)
 class FolderEntry:
-    """A folder with sounds in it or below it.
+    """Folder that contains sounds, directly or in subfolders.
 
     Attributes:
-        path: absolute.
-        name: from the name of the indexed folder on.
-        sounds: their number.
+        path: Absolute path.
+        name: Path starting with the indexed folder's name.
+        sounds: Number of sounds in the folder and its subfolders.
     """
 
     path: str
@@ -29,15 +29,15 @@ class FolderEntry:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """A library at one moment.
+    """Contents of a library at one version of its table.
 
     Attributes:
-        version: of its table.
-        sounds: number of files.
-        windows: number of stretches.
-        seconds: length of all files.
-        folders: sorted by name.
-        known: all sounds by their ids.
+        version: Version of the table.
+        sounds: Number of files.
+        windows: Number of windows.
+        seconds: Total length of all files, in seconds.
+        folders: Folders, sorted by name.
+        known: Sounds by id.
     """
 
     version: int
@@ -49,7 +49,7 @@ class Catalogue:
 
 
 class CatalogueKeeper:
-    """Keeps the `Catalogue` of a library; may be used from several threads."""
+    """Cache of a library's `Catalogue`; safe to use from several threads."""
 
     def __init__(self, library: SoundLibrary) -> None:
         self._library, self._lock = library, Lock()
@@ -57,31 +57,31 @@ class CatalogueKeeper:
         self._next = 0.0
 
     def current(self) -> Catalogue:
-        """The catalogue of the library as it is now, or was a moment ago.
+        """Return the catalogue of the library, at most a moment old.
 
-        While a large library is being indexed it changes all the time; at most a fifth of one
-        processor then goes into reading it again.
+        A library that is being indexed changes continuously. Reading it again takes at most a
+        fifth of one processor.
         """
         with self._lock:
             version, began = self._library.version, time.monotonic()
             stale = self._last is None or self._last.version != version
             if self._last is None or (stale and began >= self._next):
-                self._last = catalogue(version, self._library.sounds())
+                self._last = build_catalogue(version, self._library.sounds())
                 self._next = began + 5 * (time.monotonic() - began)
             return self._last
 
 
-def catalogue(version: int, sounds: list[Sound]) -> Catalogue:
-    """Count sounds and folders."""
+def build_catalogue(version: int, sounds: list[Sound]) -> Catalogue:
+    """Count the sounds, in total and per folder."""
     counts: Counter[str] = Counter()
-    shown: dict[str, str] = {}
+    names: dict[str, str] = {}
     for sound in sounds:
         parent = PurePath(sound.path).parent
         above = takewhile(partial(_below, sound.root), parent.parents)
         for folder in (parent, *above):
             counts[str(folder)] += 1
-            shown.setdefault(str(folder), _shown(folder, sound.root))
-    entries = [FolderEntry(path, shown[path], count) for path, count in counts.items()]
+            names.setdefault(str(folder), _display_name(folder, sound.root))
+    entries = [FolderEntry(path, names[path], count) for path, count in counts.items()]
     return Catalogue(
         version,
         len(sounds),
@@ -92,16 +92,16 @@ def catalogue(version: int, sounds: list[Sound]) -> Catalogue:
     )
 
 
-def shown_folder(sound: Sound) -> str:
-    """A sound's folder, from the name of the indexed folder on."""
-    return _shown(PurePath(sound.path).parent, sound.root)
+def folder_name(sound: Sound) -> str:
+    """Return the folder of a sound, as a path starting with the indexed folder's name."""
+    return _display_name(PurePath(sound.path).parent, sound.root)
 
 
 def _below(root: str, folder: PurePath) -> bool:
     return folder.is_relative_to(root)
 
 
-def _shown(folder: PurePath, root: str) -> str:
+def _display_name(folder: PurePath, root: str) -> str:
     place = PurePath(root)
     if not folder.is_relative_to(place):
         return folder.name

@@ -1,7 +1,7 @@
-"""Sounds that browsers cannot play, as FLAC: converted once, block by block, kept for a while.
+"""Convert sounds that browsers cannot play to FLAC, block by block, and cache the results.
 
-FLAC, since every browser plays it (Safari too), it begins at the sample where the original does
-(MP3 adds silence), and libsndfile writes it at hundreds of times the speed of sound.
+Every browser plays FLAC, including Safari. A FLAC file starts at the same sample as the original,
+whereas MP3 adds silence, and libsndfile encodes it hundreds of times faster than real time.
 """
 
 import os
@@ -23,17 +23,17 @@ from otomatch.web.problems import Problem
 MEDIA_TYPE = "audio/flac"
 
 _RATES = (8000, 48_000)
-_PART = 1 << 18  # samples of one channel that are resampled and written at a time
+_PART = 1 << 18  # number of samples per channel to resample and write at a time
 
 
 class Conversions:
-    """Converted sounds in a private folder, the least used deleted where they take too much.
+    """Cache of converted sounds in a private folder; evicts the least recently used.
 
-    Their names end in nothing that `otomatch index` would take for a sound.
+    The file names have no extension, so that indexing the folder would find no sounds in it.
 
     Args:
-        folder: where they are kept; deleted by its owner.
-        most: bytes of all of them.
+        folder: Folder for the converted sounds, deleted by its owner.
+        most: Maximum size of all converted sounds together, in bytes.
     """
 
     def __init__(self, folder: Path, most: int) -> None:
@@ -43,15 +43,15 @@ class Conversions:
 
     @property
     def total(self) -> int:
-        """Bytes that are kept."""
+        """Size of all converted sounds together, in bytes."""
         return sum(self._sizes.values())
 
     def make(self, source: OpenedSound) -> None:
-        """Convert a sound, unless that has been done.
+        """Convert a sound unless it is in the cache.
 
         Raises:
-            AudioError: the source cannot be decoded.
-            Problem: 413, the result would take more than all that may be kept.
+            AudioError: The source cannot be decoded.
+            Problem: 413 if the result would be larger than the whole cache.
         """
         if source.stamp in self._sizes:
             return
@@ -63,7 +63,7 @@ class Conversions:
             part.unlink(missing_ok=True)
 
     def open(self, stamp: str) -> OpenFile | None:
-        """A converted sound by the stamp of its source; None if there is none (any more)."""
+        """Open a converted sound by the stamp of its source; return None if it is not cached."""
         with self._lock:
             if stamp not in self._sizes:
                 return None
@@ -76,22 +76,22 @@ class Conversions:
             size = part.stat().st_size
             while self._sizes and self.total + size > self._most:
                 oldest, _ = self._sizes.popitem(last=False)
-                (self._folder / oldest).unlink()  # who is reading it has it open
+                (self._folder / oldest).unlink()  # responses in progress have it open
             part.rename(self._folder / stamp)
             self._sizes[stamp] = size
 
 
 def convert(source: OpenedSound, target: Path, most: int) -> None:
-    """Write a sound as FLAC, 16 bit, at most 48 kHz; more than two channels become one.
+    """Write a sound as 16-bit FLAC at 8 to 48 kHz; more than two channels are mixed to mono.
 
     Args:
-        source: what to convert.
-        target: file to write.
-        most: bytes that it may take.
+        source: Sound to convert.
+        target: File to write.
+        most: Maximum size of the file, in bytes.
 
     Raises:
-        AudioError: the source cannot be decoded.
-        Problem: 413, it takes more.
+        AudioError: The source cannot be decoded.
+        Problem: 413 if the file would be larger than ``most``.
     """
     with open_stream(source.path, suffix=source.suffix) as sound:
         rate = min(max(sound.rate, _RATES[0]), _RATES[1])
@@ -103,8 +103,8 @@ def convert(source: OpenedSound, target: Path, most: int) -> None:
                 if file.frames and target.stat().st_size > most:
                     raise Problem(
                         413,
-                        f"{source.sound.path}: would take more than {most // MEGABYTE} MB when "
-                        "converted for the browser; open the file itself",
+                        f"{source.sound.path} would be larger than {most // MEGABYTE} MB when "
+                        "converted for the browser; open the file itself instead",
                     )
 
 
@@ -123,5 +123,5 @@ def _fit(block: npt.NDArray[np.float32], channels: int) -> npt.NDArray[np.float3
     sane = np.nan_to_num(block, posinf=1.0, neginf=-1.0)
     if sane.shape[1] == channels:
         return sane
-    # As many channels as the file began with, whatever it goes on with.
+    # The number of channels may change within a file; the output keeps the first number.
     return np.repeat(sane.mean(axis=1, keepdims=True, dtype=np.float32), channels, axis=1)

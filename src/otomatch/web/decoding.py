@@ -1,4 +1,4 @@
-"""Sounds from outside to waveforms: what runs in the `WorkerProcess` that may be killed."""
+"""Decode uploaded sounds; runs in a `WorkerProcess`, which can be killed."""
 
 from pathlib import Path
 from typing import Any, TypedDict
@@ -11,23 +11,24 @@ from otomatch.audio.waveform import Waveform
 from otomatch.errors import AudioError, MissingDecoderError, OtomatchError
 
 TARGET = f"{__name__}:decode_upload"
+"""Function for `WorkerProcess` to call."""
 
 _RATES = (1000, 768_000)
-# libsndfile goes by what a file holds; what it does not know is left to FFmpeg.
+# libsndfile recognizes a file by its content; FFmpeg is tried if libsndfile does not.
 _DECODERS = (".wav", ".webm")
 
 
 class SoundTooLongError(OtomatchError):
-    """A sound lasts longer than is allowed."""
+    """A sound is longer than the limit."""
 
 
 class UploadJob(TypedDict):
-    """A file to decode.
+    """File to decode.
 
     Attributes:
-        path: where it lies; its name says nothing about its format.
-        seconds: that it may last.
-        rate: Hz that are wanted.
+        path: Path of the file; its name says nothing about its format.
+        seconds: Maximum length, in seconds.
+        rate: Sample rate to decode to, in Hz.
     """
 
     path: str
@@ -39,13 +40,13 @@ def decode_upload(job: UploadJob) -> tuple[dict[str, Any], bytes]:
     """Decode a sound of any format.
 
     Returns:
-        Its length in seconds (``seconds``); and its samples, mono float32 at the rate that is
-        wanted.
+        The length of the sound in seconds, as ``{"seconds": length}``, and its samples: mono
+        float32 at ``job["rate"]`` Hz.
 
     Raises:
-        AudioError: no decoder can read it, or it holds no sound.
-        MissingDecoderError: one that is not installed might.
-        SoundTooLongError: it lasts longer than is allowed.
+        AudioError: No decoder can read the file, or it contains no sound.
+        MissingDecoderError: A decoder that is not installed may be able to read the file.
+        SoundTooLongError: The sound is longer than ``job["seconds"]``.
     """
     reasons: list[AudioError] = []
     for suffix in _DECODERS:
@@ -62,13 +63,16 @@ def decode_upload(job: UploadJob) -> tuple[dict[str, Any], bytes]:
 
 def _decode(path: Path, suffix: str, seconds: float) -> tuple[Waveform, int]:
     with open_stream(path, suffix=suffix) as sound:
-        if not _RATES[0] <= sound.rate <= _RATES[1]:
-            raise AudioError(f"{path}: has {sound.rate} samples a second, which is no sound")
+        low, high = _RATES
+        if not low <= sound.rate <= high:
+            raise AudioError(
+                f"{path} has a sample rate of {sound.rate} Hz; expected {low} to {high} Hz"
+            )
         blocks: list[Waveform] = []
         samples = 0
         for block in sound.blocks:
             samples += len(block)
             if samples > seconds * sound.rate:
-                raise SoundTooLongError(f"lasts longer than {seconds:g} s")
+                raise SoundTooLongError(f"{path} is longer than {seconds:g} s")
             blocks.append(block.mean(axis=1, dtype=np.float32))
     return audio.as_mono(np.concatenate([np.zeros(0, np.float32), *blocks])), sound.rate

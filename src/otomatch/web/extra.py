@@ -1,4 +1,4 @@
-"""Whether what the server needs beyond otomatch itself is installed."""
+"""Check that the optional packages of the server are installed."""
 
 from importlib.util import find_spec
 
@@ -15,19 +15,19 @@ _PACKAGES = {
 
 
 def check_installed() -> None:
-    """See that the server can run, before anything else is loaded.
+    """Check that the server can run, without loading any of its packages.
 
     Raises:
-        MissingDependencyError: it cannot.
+        MissingDependencyError: A package is missing, or the operating system is Windows.
     """
-    if find_spec("resource") is None:  # part of Python where it is not Windows
+    if find_spec("resource") is None:  # in Python's standard library except on Windows
         raise MissingDependencyError(
-            "otomatch serve runs on Linux and macOS only, by whose means it guards its decoders; "
-            "on Windows, run it in WSL, or use otomatch search"
+            "the server cannot limit its decoders on Windows, so it runs on Linux and macOS only; "
+            "on Windows, run it in WSL, or search from the command line or Python"
         )
     missing = [name for module, name in _PACKAGES.items() if find_spec(module) is None]
     if missing:
         raise MissingDependencyError(
-            f"otomatch serve needs {', '.join(missing)}; "
-            "install what is missing with: pip install 'otomatch[web]'"
+            f"the server needs {', '.join(missing)}, which is not installed; "
+            "install it with: pip install 'otomatch[web]'"
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import soundfile
 
-from otomatch.audio.decoders import CONTAINER_SUFFIXES, no_decoder, undecodable
+from otomatch.audio.decoders import CONTAINER_SUFFIXES, failure_reason, missing_decoder_error
 from otomatch.errors import AudioError
 
 _PLAYED = {
@@ -63,7 +63,7 @@ def _codec(path: Path) -> str:
     try:
         import av
     except ImportError as error:
-        raise no_decoder(path) from error
+        raise missing_decoder_error(path) from error
     try:
         with av.open(str(path)) as container:
             codecs = [stream.codec_context.name for stream in container.streams.audio]
@@ -73,4 +73,4 @@ def _codec(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> AudioError:
-    return AudioError(f"{path}: {undecodable(error)}; replace the file and index it again")
+    return AudioError(f"{path}: {failure_reason(error)}; replace the file and index it again")

@@ -1,9 +1,10 @@
-"""What bounds the server: places in its queues, bytes, seconds."""
+"""Limits of one server: threads, queue lengths, sizes and times."""
 
 import os
 from dataclasses import dataclass, field
 
 MEGABYTE = 1 << 20
+"""Number of bytes in a megabyte, as in all limits and messages of the server."""
 
 
 def _cores() -> int:
@@ -12,26 +13,28 @@ def _cores() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one server.
+    """Limits of one server.
 
     Attributes:
-        model_workers: threads that search; a search computes in ``torch_threads`` threads.
-        model_queue: searches that may wait for one.
-        media_workers: threads that convert sounds and draw pictures.
-        media_queue: sounds and pictures that may wait for one.
-        table_workers: threads that read the library's table.
-        table_queue: readings that may wait for one.
-        torch_threads: threads of one computation.
-        streams: responses that may be under way at once.
-        uploads: sounds that may be received at once.
-        upload_bytes: largest sound that is taken as a query.
-        upload_seconds: longest sound that is taken as a query.
-        receive_seconds: time that the client has to send it.
-        decode_seconds: time that decoding it may take.
-        decode_memory: bytes that decoding it may take.
-        converted_bytes: of the converted sounds that are kept on disk, and of the largest.
-        picture_bytes: of the pictures that are kept in memory.
-        queries: whose hits are kept in memory.
+        model_workers: Number of threads that search; each search computes in ``torch_threads``
+            threads.
+        model_queue: Maximum number of waiting searches.
+        media_workers: Number of threads that convert sounds and draw spectrograms.
+        media_queue: Maximum number of waiting conversions and spectrograms.
+        table_workers: Number of threads that read the library's table.
+        table_queue: Maximum number of waiting reads of the table.
+        torch_threads: Number of threads per computation.
+        streams: Maximum number of responses in progress.
+        uploads: Maximum number of uploads in progress.
+        upload_bytes: Maximum size of an uploaded sound, in bytes.
+        upload_seconds: Maximum length of an uploaded sound, in seconds.
+        receive_seconds: Maximum time to receive an upload, in seconds.
+        decode_seconds: Maximum time to decode an upload, in seconds.
+        decode_memory: Maximum memory to decode an upload, in bytes.
+        converted_bytes: Maximum disk space for converted sounds, and maximum size of one of them,
+            in bytes.
+        spectrogram_bytes: Maximum memory for spectrograms, in bytes.
+        queries: Number of queries whose hits are kept in memory.
     """
 
     model_workers: int = 2
@@ -49,5 +52,5 @@ class Limits:
     decode_seconds: float = 10.0
     decode_memory: int = 1024 * MEGABYTE
     converted_bytes: int = 1024 * MEGABYTE
-    picture_bytes: int = 64 * MEGABYTE
+    spectrogram_bytes: int = 64 * MEGABYTE
     queries: int = 512

@@ -1,10 +1,9 @@
-"""The map of a library: computed aside, kept beside the table, made anew when that has changed."""
+"""Compute the map of a library in the background and keep it in the library's folder."""
 
 import asyncio
 import hashlib
 import json
-import os
-import tempfile
+import logging
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,29 +12,33 @@ from typing import Any
 from pydantic import ValidationError
 
 from otomatch.errors import OtomatchError
+from otomatch.files import write_text
 from otomatch.library import SoundLibrary
 from otomatch.library.records import Sound
-from otomatch.web.problems import LOGGER
+from otomatch.web.map_layout import TARGET
 from otomatch.web.schemas import MapCluster, MapPoint, SoundMap
-from otomatch.web.sound_map import TARGET
 from otomatch.web.worker import WorkerCrashError, WorkerProcess
 
 _FILE = "map.json"
 _FORMAT = 2
-_MOST_SECONDS = 3600.0
-_PAUSE = 20.0  # seconds between two maps of a library that goes on changing, or two failures
+_MAX_SECONDS = 3600.0
+_PAUSE_SECONDS = 20.0  # between two maps of a library that keeps changing, or two failures
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class MapKeeper:
-    """Keeps the map of a library; `current` is called from the event loop.
+    """Cache of a library's map that computes a new one whenever the library has changed.
 
     Args:
-        library: what is mapped.
-        folder: where the map is kept; None for nowhere.
-        pause: seconds between the beginnings of two computations.
+        library: Library to map.
+        folder: Folder to keep the map in; None to keep it in memory only.
+        pause: Minimum time between the starts of two computations, in seconds.
     """
 
-    def __init__(self, library: SoundLibrary, folder: Path | None, pause: float = _PAUSE) -> None:
+    def __init__(
+        self, library: SoundLibrary, folder: Path | None, pause: float = _PAUSE_SECONDS
+    ) -> None:
         self._library, self._pause = library, pause
         self._file = None if folder is None else folder / _FILE
         self._worker: WorkerProcess | None = None
@@ -47,10 +50,12 @@ class MapKeeper:
         self._began = -float("inf")
 
     def current(self, version: int) -> SoundMap:
-        """The map; if the table has another version by now, a new one is begun.
+        """Return the map, and start a new one if the library has changed since it was computed.
+
+        Must be called from the event loop.
 
         Args:
-            version: of the library's table.
+            version: Current version of the library's table.
         """
         running = self._task is not None and not self._task.done()
         rested = time.monotonic() - self._began >= self._pause
@@ -69,21 +74,21 @@ class MapKeeper:
         except Exception as error:
             if self._closed:
                 return
-            foreseen = isinstance(error, OtomatchError | OSError)
-            LOGGER.warning(
-                "the map of the library could not be made: %s",
+            expected = isinstance(error, OtomatchError | OSError)
+            _LOGGER.warning(
+                "the map of the library could not be computed: %s",
                 error,
-                exc_info=None if foreseen else error,
+                exc_info=None if expected else error,
             )
             self._map = SoundMap(state="failed", points=[], clusters=[])
 
     def _made(self) -> SoundMap:
-        """The map of the library as it is; computed unless it is known, here or on disk."""
+        """Return the map of the library as it is now, from memory or disk if it is there."""
         sounds, vectors = self._library.file_vectors()
         if not sounds:
             return SoundMap(state="empty", points=[], clusters=[])
         texts = [_text(sound) for sound in sounds]
-        # The ids, too: a folder that is moved gives its sounds new ones, and nothing else.
+        # The ids are part of the digest because moving a folder changes nothing else.
         about = repr((_FORMAT, [sound.id for sound in sounds], texts)).encode()
         digest = hashlib.sha256(vectors.tobytes() + about).hexdigest()
         if digest == self._digest and self._map.state == "ready":
@@ -96,12 +101,12 @@ class MapKeeper:
         return found
 
     def _computed(self, sounds: list[Sound], job: dict[str, Any]) -> SoundMap:
-        # Ended after each map: t-SNE takes hundreds of megabytes.
+        # The process ends after each map because t-SNE takes hundreds of megabytes.
         self._worker = WorkerProcess(TARGET, niceness=10)
         try:
             if self._closed:
-                raise WorkerCrashError("the server is stopping")
-            found, _ = self._worker.call(job, _MOST_SECONDS)
+                raise WorkerCrashError("no map is computed because the server is stopping")
+            found, _ = self._worker.call(job, _MAX_SECONDS)
         finally:
             self._worker.close()
         clusters, labels = found["clusters"], found["labels"]
@@ -124,29 +129,24 @@ class MapKeeper:
         return None
 
     def _write(self, digest: str, found: SoundMap) -> None:
-        if self._file is None:
+        # A library that was deleted meanwhile is not created again for its map.
+        if self._file is None or not self._file.parent.is_dir():
             return
         kept = json.dumps({"digest": digest, "map": found.model_dump()}, ensure_ascii=False)
         try:
-            handle, part = tempfile.mkstemp(prefix=f"{_FILE}.", dir=self._file.parent)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(kept)
-                os.replace(part, self._file)
-            finally:
-                Path(part).unlink(missing_ok=True)
-        except OSError as error:  # a library that can only be read
-            LOGGER.info("the map is not kept: %s", error)
+            write_text(self._file, kept)
+        except OSError as error:  # the library may be read-only
+            _LOGGER.info("the map is not saved: %s", error)
 
     def close(self) -> None:
-        """End a computation that is under way."""
+        """Stop a computation that is in progress."""
         self._closed = True
         if self._worker is not None:
             self._worker.close()
 
 
 def _text(sound: Sound) -> str:
-    """What is known of a sound in words; what its folders below the indexed one are called, too."""
+    """Join all words known of a sound, including its folders below the indexed one."""
     path = Path(sound.path)
     below = path.relative_to(sound.root) if path.is_relative_to(sound.root) else Path(path.name)
     parts = (*below.parent.parts, path.stem, sound.tags, sound.label, sound.caption)

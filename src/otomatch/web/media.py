@@ -1,5 +1,6 @@
-"""What is heard and seen of a sound: the file itself or its conversion, and its spectrogram."""
+"""Audio and spectrograms of the library's sounds, as the browser can play and display them."""
 
+import logging
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,26 +17,28 @@ from starlette.types import Message, Receive, Scope, Send
 
 from otomatch.errors import AudioError
 from otomatch.library.records import Sound
-from otomatch.web import conversion, spectrogram
+from otomatch.web import conversion, spectrograms
 from otomatch.web.conversion import Conversions
 from otomatch.web.formats import media_type
 from otomatch.web.open_files import OpenedSound, OpenFile, open_sound
-from otomatch.web.pools import Pool
-from otomatch.web.problems import LOGGER, Problem, problem_response
+from otomatch.web.pools import BoundedPool
+from otomatch.web.problems import Problem, problem_response
 
-# The browser keeps it, and asks each time whether it is still the same; nobody else keeps it.
 CACHING = "private, no-cache"
+"""Cache-Control header: only the browser caches the response, and revalidates it on every use."""
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Playable:
-    """A file that browsers play.
+    """File that browsers can play.
 
     Attributes:
-        file: the file.
-        media_type: of what it holds.
-        name: for a client that saves it.
-        stamp: changes when the file does.
+        file: Open file.
+        media_type: Media type of its content.
+        name: File name to suggest when the client saves it.
+        stamp: Identifier that changes whenever the file does.
     """
 
     file: OpenFile
@@ -45,29 +48,33 @@ class Playable:
 
 
 class Media:
-    """Opens, converts and draws the sounds of a library.
+    """Open, convert and draw the sounds of a library.
 
     Args:
-        light: pool for work of milliseconds.
-        heavy: pool for work of up to many seconds.
-        conversions: where converted sounds are kept.
-        picture_bytes: bytes of all pictures that are kept.
+        light: Pool for work that takes milliseconds.
+        heavy: Pool for work that may take many seconds.
+        conversions: Cache of converted sounds.
+        spectrogram_bytes: Maximum size of all cached spectrograms together, in bytes.
     """
 
     def __init__(
-        self, light: Pool, heavy: Pool, conversions: Conversions, picture_bytes: int
+        self,
+        light: BoundedPool,
+        heavy: BoundedPool,
+        conversions: Conversions,
+        spectrogram_bytes: int,
     ) -> None:
         self._light, self._heavy, self._conversions = light, heavy, conversions
-        self._pictures: LRUCache[Hashable, bytes] = LRUCache(picture_bytes, getsizeof=len)
-        self._types: LRUCache[str, str] = LRUCache(4096)  # "" for what must be converted
+        self._drawn: LRUCache[Hashable, bytes] = LRUCache(spectrogram_bytes, getsizeof=len)
+        self._types: LRUCache[str, str] = LRUCache(4096)  # "" if the sound must be converted
         self._lock = Lock()
 
     async def playable(self, request: Request, sound: Sound) -> Playable:
-        """A sound in a form that browsers play.
+        """Return a sound in a format that browsers can play, converting it if necessary.
 
         Raises:
-            Problem: 403, 404, 413, 503.
-            AudioError: the file cannot be decoded.
+            Problem: 403, 404, 413, 499 or 503.
+            AudioError: The file cannot be decoded.
         """
         source, kind = await self._light.run(request, self._open, sound)
         path = Path(sound.path)
@@ -76,7 +83,7 @@ class Media:
         stamp, name = source.stamp, f"{path.stem}.flac"
         converted = self._conversions.open(stamp)
         if converted is None:
-            # Nothing here closes the source: a thread may go on with it when this client has left.
+            # The source stays open: a thread may go on using it after this client disconnected.
             await self._heavy.run(request, self._convert, source, key=("convert", stamp))
             converted = self._conversions.open(stamp)
         if converted is None:
@@ -85,12 +92,15 @@ class Media:
             )
         return Playable(converted, conversion.MEDIA_TYPE, name, f"{stamp}-flac")
 
-    async def picture(self, request: Request, sound: Sound, *span: Any) -> tuple[bytes, str]:
-        """A spectrogram, and its stamp; ``span`` and errors as for `spectrogram.picture`."""
+    async def spectrogram(self, request: Request, sound: Sound, *span: Any) -> tuple[bytes, str]:
+        """Return a spectrogram as PNG, and its stamp.
+
+        ``span`` and the errors are those of `spectrograms.draw_spectrogram`.
+        """
         source, _ = await self._light.run(request, self._open, sound)
         key = (source.stamp, *span)
         with self._lock:
-            drawn: bytes | None = self._pictures.get(key)
+            drawn: bytes | None = self._drawn.get(key)
         if drawn is None:
             drawn = await self._heavy.run(request, self._draw, source, span, key=key)
         return drawn, "-".join(map(str, key))
@@ -100,36 +110,36 @@ class Media:
         with self._lock:
             kind = self._types.get(source.stamp)
         if kind is None:
-            with _named(source):
+            with _library_path(source):
                 kind = media_type(source.path, source.suffix) or ""
             with self._lock:
                 self._types[source.stamp] = kind
         return source, kind
 
     def _convert(self, source: OpenedSound) -> None:
-        with _named(source):
+        with _library_path(source):
             try:
                 self._conversions.make(source)
             except (OSError, soundfile.LibsndfileError, AssertionError) as error:
-                LOGGER.error("%s: could not be converted: %s", source.sound.path, error)
+                _LOGGER.error("%s could not be converted: %s", source.sound.path, error)
                 raise Problem(
                     503,
-                    f"{source.sound.path}: could not be converted for the browser; is there room "
-                    "left on the disk of the server's temporary files (TMPDIR)?",
+                    f"{source.sound.path} could not be converted for the browser; check that the "
+                    "server has free disk space for temporary files (TMPDIR)",
                     {"Retry-After": "30"},
                 ) from None
 
     def _draw(self, source: OpenedSound, span: tuple[Any, ...]) -> bytes:
-        with _named(source):
-            drawn = spectrogram.picture(source, *span)
+        with _library_path(source):
+            drawn = spectrograms.draw_spectrogram(source, *span)
         with self._lock:
-            self._pictures[source.stamp, *span] = drawn
+            self._drawn[source.stamp, *span] = drawn
         return drawn
 
 
 @contextmanager
-def _named(source: OpenedSound) -> Iterator[None]:
-    """Errors name the file as the library does."""
+def _library_path(source: OpenedSound) -> Iterator[None]:
+    """Make errors name a file by its path in the library, not by that of the open descriptor."""
     place = str(source.path)
     try:
         yield
@@ -138,7 +148,7 @@ def _named(source: OpenedSound) -> Iterator[None]:
 
 
 class PlayableResponse(FileResponse):
-    """A file by HTTP Range; what was opened is what is sent, and it is closed at the end."""
+    """Response with a file or the requested ranges of it; closes the file when it is sent."""
 
     def __init__(self, playable: Playable) -> None:
         super().__init__(
@@ -154,10 +164,10 @@ class PlayableResponse(FileResponse):
         self._playable = playable
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file; an impossible range is refused in the API's form."""
+        """Send the file, or answer an invalid range as the API answers every error."""
         refused = 0
 
-        async def in_form(message: Message) -> None:
+        async def send_or_refuse(message: Message) -> None:
             nonlocal refused
             if message["type"] == "http.response.start" and message["status"] >= 400:
                 refused = message["status"]
@@ -167,7 +177,7 @@ class PlayableResponse(FileResponse):
                 await send(message)
 
         try:
-            await super().__call__(scope, receive, in_form)
+            await super().__call__(scope, receive, send_or_refuse)
         finally:
             self._playable.file.close()
 
@@ -176,24 +186,24 @@ def _range_problem(status: int, size: int) -> Problem:
     if status == 416:
         return Problem(
             416,
-            f"the range lies outside the sound, which has {size} bytes",
+            f"the requested range is outside the file, which has {size} bytes",
             {"Content-Range": f"bytes */{size}"},
         )
-    return Problem(status, "the header Range is malformed; expected for example bytes=0-1023")
+    return Problem(status, "the Range header is malformed; expected, for example, bytes=0-1023")
 
 
 def etag(stamp: str) -> str:
-    """The header ETag for a stamp."""
+    """Return the ETag header for a stamp."""
     return f'"{stamp}"'
 
 
 def not_modified(request: Request, stamp: str) -> Response | None:
-    """The answer to a client that has it already; None for others."""
-    known = [tag.strip().removeprefix("W/") for tag in _header(request).split(",")]
+    """Return a 304 response if the client has this version already, else None."""
+    known = [tag.strip().removeprefix("W/") for tag in _if_none_match(request).split(",")]
     if etag(stamp) not in known and "*" not in known:
         return None
     return Response(status_code=304, headers={"ETag": etag(stamp), "Cache-Control": CACHING})
 
 
-def _header(request: Request) -> str:
+def _if_none_match(request: Request) -> str:
     return request.headers.get("if-none-match", "")

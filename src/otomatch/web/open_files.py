@@ -1,4 +1,4 @@
-"""A file of the library, opened only where it lies inside the folder that was indexed."""
+"""Open files of the library, and refuse those outside the folder that was indexed."""
 
 import os
 import stat
@@ -12,11 +12,11 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_BINARY", 0)
 
 
 class OpenFile:
-    """An open file, closed at the latest when nobody holds it any more.
+    """Open file that is closed at the latest when it is garbage-collected.
 
     Args:
-        handle: its descriptor.
-        place: where it lies.
+        handle: File descriptor.
+        place: Path that the file was opened from.
     """
 
     def __init__(self, handle: int, place: Path) -> None:
@@ -25,9 +25,9 @@ class OpenFile:
 
     @property
     def path(self) -> Path:
-        """A path under which others open the very same file, even if it was deleted or exchanged.
+        """Path that opens this very file, even if it was deleted or replaced in the meantime.
 
-        Where the system has no such path, it is the place of the file.
+        On systems without ``/proc`` it is the path that the file was opened from.
         """
         own = Path(f"/proc/self/fd/{self._handle}")
         return own if own.exists() else self._place
@@ -45,13 +45,13 @@ class OpenFile:
         self.close()
 
     def __del__(self) -> None:
-        # The client may have left while a thread was opening the file for it.
+        # The client may have disconnected while a thread was opening the file.
         if hasattr(self, "_handle"):
             self.close()
 
 
 class OpenedSound(OpenFile):
-    """The open file of a sound in the library."""
+    """Open file of a sound in the library."""
 
     def __init__(self, handle: int, place: Path, sound: Sound) -> None:
         super().__init__(handle, place)
@@ -59,20 +59,21 @@ class OpenedSound(OpenFile):
 
     @property
     def suffix(self) -> str:
-        """The ending of its name."""
+        """File name extension in lower case."""
         return Path(self.sound.path).suffix.lower()
 
     @property
     def stamp(self) -> str:
-        """Changes when the file does."""
+        """Identifier that changes whenever the file does."""
         return f"{self.sound.id}-{self.stat.st_size}-{self.stat.st_mtime_ns}"
 
 
 def open_sound(sound: Sound) -> OpenedSound:
-    """Open a sound's file.
+    """Open the file of a sound.
 
     Raises:
-        Problem: 404, it is gone; 403, its path leads out of the folder that was indexed.
+        Problem: 404 if the file no longer exists, 403 if it cannot be read or its path leads
+            outside the folder that was indexed.
     """
     place = _inside(sound)
     try:
@@ -80,12 +81,12 @@ def open_sound(sound: Sound) -> OpenedSound:
     except FileNotFoundError:
         raise _gone(sound) from None
     except OSError as error:
-        raise Problem(403, f"{sound.path}: cannot be read ({error.strerror})") from None
+        raise Problem(403, f"{sound.path} cannot be read ({error.strerror})") from None
     opened = OpenedSound(handle, place, sound)
     try:
         if not stat.S_ISREG(opened.stat.st_mode):
             raise _gone(sound)
-        # Between the look and the opening, a folder may have become a link that leads elsewhere.
+        # A folder may have been replaced by a link between the check and the opening.
         if not os.path.samestat(opened.stat, _inside(sound).stat()):
             raise _gone(sound)
     except (Problem, OSError) as error:
@@ -97,17 +98,17 @@ def open_sound(sound: Sound) -> OpenedSound:
 def _inside(sound: Sound) -> Path:
     try:
         place = Path(sound.path).resolve(strict=True)
-    except (OSError, RuntimeError):  # RuntimeError: links in a circle
+    except (OSError, RuntimeError):  # RuntimeError: circular links
         raise _gone(sound) from None
-    # The folder as it was when it was indexed: were it a link by now, it is not followed.
+    # The indexed folder is not resolved again, so a link that replaced it is not followed.
     if not place.is_relative_to(sound.root):
         raise Problem(
             403,
-            f"{sound.path} leads out of the folder that was indexed ({sound.root}); index the "
-            "folder where the file itself lies",
+            f"{sound.path} leads outside the folder that was indexed ({sound.root}); index the "
+            "folder that contains the file itself",
         )
     return place
 
 
 def _gone(sound: Sound) -> Problem:
-    return Problem(404, f"{sound.path}: the file is gone; run otomatch index again")
+    return Problem(404, f"{sound.path} no longer exists; index its folder again")

@@ -1,4 +1,4 @@
-"""Blocking work in a bounded number of threads, with a bounded queue before them."""
+"""Run blocking work in a fixed number of threads behind a queue of limited length."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -21,15 +21,15 @@ class _Job:
     waiting: int = 0
 
 
-class Pool:
-    """Threads for one kind of work; where all places are taken, the answer is 503 at once.
+class BoundedPool:
+    """Threads for one kind of work; if its queue is full, it refuses a job at once with 503.
 
-    All methods are called from the event loop.
+    All methods must be called from the event loop.
 
     Args:
-        name: what the work is, for the error.
-        workers: threads.
-        queue: jobs that may wait for one.
+        name: Name of the kind of work, for the error message.
+        workers: Number of threads.
+        queue: Maximum number of waiting jobs.
     """
 
     def __init__(self, name: str, workers: int, queue: int) -> None:
@@ -48,13 +48,14 @@ class Pool:
         """Call a function in a thread.
 
         Args:
-            request: whose client waits; if it leaves, a job that has not begun is dropped.
-            function: what to call.
-            arguments: of the function.
-            key: jobs of one key at one time are one job.
+            request: Request whose client waits. If the client disconnects, the job is dropped
+                unless it has started.
+            function: Function to call.
+            arguments: Arguments of the function.
+            key: Key of the job; concurrent calls with the same key share one job.
 
         Raises:
-            Problem: 503, no place is free; or the client has left.
+            Problem: 503 if the queue is full, 499 if the client disconnected.
         """
         job = self._shared.get(key) if key is not None else None
         if job is None or job.future.cancelled():
@@ -65,25 +66,25 @@ class Pool:
         finally:
             job.waiting -= 1
             if not job.waiting:
-                job.future.cancel()  # does nothing once it has begun
+                job.future.cancel()  # no effect once the job has started
 
     def _start(self, function: Callable[..., Any], arguments: Any, key: Hashable | None) -> _Job:
         if self._taken >= self._places:
             raise Problem(
                 503,
-                f"the server has too much to do ({self.name}); try again in a second",
+                f"the server is overloaded ({self.name}); try again in a second",
                 {"Retry-After": "1"},
             )
         loop = asyncio.get_running_loop()
         future = self._threads.submit(function, *arguments)
         self._taken += 1
         job = _Job(future, asyncio.wrap_future(future))
-        job.result.add_done_callback(_look_at)
+        job.result.add_done_callback(_retrieve)
         if key is not None:
             self._shared[key] = job
 
         def done(_: object) -> None:
-            with suppress(RuntimeError):  # the loop is closed: the server has stopped
+            with suppress(RuntimeError):  # the loop is closed because the server has stopped
                 loop.call_soon_threadsafe(self._release, key, job)
 
         future.add_done_callback(done)
@@ -95,12 +96,12 @@ class Pool:
             del self._shared[key]
 
     def close(self) -> None:
-        """Drop what has not begun; what has is not waited for."""
+        """Cancel the waiting jobs, without waiting for those that have started."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _look_at(result: "asyncio.Future[Any]") -> None:
-    # An error that nobody waits for any more is not worth a message.
+def _retrieve(result: "asyncio.Future[Any]") -> None:
+    # asyncio would otherwise log the error of a job that nobody waits for any more.
     if not result.cancelled():
         result.exception()
 
@@ -114,7 +115,7 @@ async def _while_connected(request: Request, result: "asyncio.Future[T]") -> T:
         gone.cancel()
         await asyncio.wait({gone})
     if not result.done():
-        raise Problem(499, "the client has left")
+        raise Problem(499, "the client disconnected")
     return result.result()
 
 

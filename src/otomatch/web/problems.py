@@ -1,4 +1,4 @@
-"""Errors of the API: ``{"detail": "what was found, and what to do"}`` with a fitting status."""
+"""Errors of the API: JSON ``{"detail": "cause and remedy"}`` with a matching status code."""
 
 import logging
 import re
@@ -15,16 +15,16 @@ from starlette.routing import compile_path
 
 from otomatch.errors import AudioError, InvalidInputError, LibraryError, OtomatchError
 
-LOGGER = logging.getLogger("otomatch.web")
+_LOGGER = logging.getLogger(__name__)
 
 
 class Problem(Exception):  # noqa: N818
-    """A request that cannot be answered as it was meant.
+    """Request that cannot be answered as intended.
 
     Args:
-        status: of the response.
-        detail: what was found, and what to do.
-        headers: further headers of the response.
+        status: HTTP status code of the response.
+        detail: Cause and remedy, for the client.
+        headers: Further headers of the response.
     """
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
@@ -33,51 +33,54 @@ class Problem(Exception):  # noqa: N818
 
 
 class Detail(BaseModel):
-    """Why a request failed."""
+    """Reason why a request failed."""
 
-    detail: str = Field(description="What was found, and what to do.")
+    detail: str = Field(description="Cause and remedy.")
 
 
-_WHY = {
-    400: "The request is wrong: a parameter is missing or out of range.",
-    401: "The server was started with a token, and the request does not carry it.",
-    403: "Wrong Host or Origin, or a file that leads out of the indexed folders.",
-    404: "The library has no such sound, or its file is gone.",
-    408: "The sound did not arrive, or could not be decoded, in time.",
-    413: "The sound is too large or too long.",
-    415: "The request does not carry a sound as multipart/form-data.",
-    416: "The range lies outside the sound.",
-    422: "The file is no sound that can be decoded.",
-    500: "The server failed; its log says why.",
-    503: "Too much to do at the moment, or the library or the disk fails: try again after the "
-    "seconds in Retry-After.",
+_MEANINGS = {
+    400: "Invalid request: a parameter is missing or out of range.",
+    401: "Token missing or wrong, on a server that was started with one.",
+    403: "Wrong Host or Origin header, or a file outside the indexed folders.",
+    404: "Unknown sound, or a sound whose file no longer exists.",
+    408: "Upload or decoding took too long.",
+    413: "Sound too large or too long.",
+    415: "Request body is not multipart/form-data.",
+    416: "Range outside the file.",
+    422: "File that cannot be decoded as sound.",
+    500: "Server error; the server's log has the details.",
+    503: "Server overloaded, or library or disk unavailable; retry after the number of seconds in "
+    "Retry-After.",
 }
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route: the statuses given, and those that any request can get."""
+    """Return the ``responses`` of a route: the given statuses and those that any request can get.
+
+    The content is spelled out because FastAPI would otherwise give an error the media type of the
+    route, such as ``audio/*``.
+    """
     wanted = sorted({400, 401, 403, 500, 503, *statuses})
-    # Written out, since FastAPI gives a model the media type of the route, be it audio/*.
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Detail"}}}
     found: dict[int | str, dict[str, Any]] = {
-        status: {"content": content, "description": _WHY[status]} for status in wanted
+        status: {"content": content, "description": _MEANINGS[status]} for status in wanted
     }
     found[503]["headers"] = _RETRY
     return found
 
 
 def problem_response(problem: Problem) -> JSONResponse:
-    """A problem as a response."""
+    """Return the response to a request that failed with a problem."""
     headers = {"Cache-Control": "no-store", **(problem.headers or {})}
     return JSONResponse({"detail": problem.detail}, problem.status, headers)
 
 
-_FORESEEN = (Problem, HTTPException, RequestValidationError, ClientDisconnect, OtomatchError)
+_EXPECTED = (Problem, HTTPException, RequestValidationError, ClientDisconnect, OtomatchError)
 
 
 def handle_problems(app: FastAPI) -> None:
-    """Answer every error of an application in the one form."""
+    """Register handlers that answer every error of an application as `Detail`."""
 
     async def on_problem(request: Request, error: Exception) -> JSONResponse:
         problem = as_problem(error)
@@ -85,12 +88,12 @@ def handle_problems(app: FastAPI) -> None:
             problem.headers = _allowed(app, request.url.path) or problem.headers
         return problem_response(problem)
 
-    for kind in (*_FORESEEN, Exception):
+    for kind in (*_EXPECTED, Exception):
         app.add_exception_handler(kind, on_problem)
 
 
 def _allowed(app: FastAPI, path: str) -> dict[str, str] | None:
-    """All methods of an address; the framework names those of its first route only."""
+    """Return an Allow header with all methods of a path; FastAPI lists those of one route only."""
     for template, operations in app.openapi()["paths"].items():
         if compile_path(template)[0].match(path):
             head = ["HEAD"] if "get" in operations else []
@@ -99,17 +102,17 @@ def _allowed(app: FastAPI, path: str) -> dict[str, str] | None:
 
 
 _FRAMEWORK = {
-    "Not Found": "there is nothing at this address; the page is at /, and /api/openapi.json "
+    "Not Found": "nothing exists at this path; the search page is at /, and /api/openapi.json "
     "describes the API",
-    "Method Not Allowed": "this address does not take the request's method; the header Allow names "
-    "those that it takes, and /api/openapi.json describes them",
-    "Too many files": "the form has more than one file; send one sound at a time",
+    "Method Not Allowed": "this path does not support the request's method; the Allow header lists "
+    "the supported methods, and /api/openapi.json describes them",
+    "Too many files": "the form contains more than one file; send one sound at a time",
 }
-_LANCE = "lance error: "  # what LanceDB begins its RuntimeErrors with
+_LANCE = "lance error: "  # prefix of LanceDB's RuntimeErrors
 
 
 def as_problem(error: Exception) -> Problem:
-    """The problem that an exception stands for; what nobody foresaw is logged."""
+    """Convert an exception to the problem to answer with, and log those that are the server's."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
@@ -118,33 +121,37 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, RequestValidationError):
         return Problem(400, sentences(error.errors()))
     if isinstance(error, ClientDisconnect):
-        return Problem(499, "the client has left")
+        return Problem(499, "the client disconnected")
     if isinstance(error, InvalidInputError):
         return Problem(400, str(error))
     if isinstance(error, AudioError):
         return Problem(422, str(error))
+    return _server_problem(error)
+
+
+def _server_problem(error: Exception) -> Problem:
     if isinstance(error, LibraryError) or _LANCE in str(error):
-        LOGGER.error("%s", error)
+        _LOGGER.error("%s", error)
         return Problem(
             503,
-            "the library cannot be read: it was deleted, moved or damaged while it was served; put "
-            "it back where it was, or index the sounds again and start otomatch serve anew",
+            "the library cannot be read: it was deleted, moved or damaged while it was being "
+            "served; restore it, or index the sounds again and restart the server",
             {"Retry-After": "10"},
         )
     if isinstance(error, OtomatchError):
-        LOGGER.error("%s", error)
+        _LOGGER.error("%s", error)
         return Problem(500, str(error))
-    LOGGER.error("request failed", exc_info=error)
-    return Problem(500, "the server failed; its log says why")
+    _LOGGER.error("request failed", exc_info=error)
+    return Problem(500, "the server failed unexpectedly; see its log for the details")
 
 
 CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
-"""Characters, as in a regular expression, that no text has: not tabs and ends of lines."""
+"""Control characters other than tabs and line breaks, as a range in a regular expression."""
 _CONTROLS = re.compile(f"[{CONTROLS}]")
 
 
 def sentences(errors: Sequence[Any]) -> str:
-    """What pydantic found wrong, in a line."""
+    """Summarize pydantic's validation errors in one line."""
     return "; ".join(map(_sentence, errors))
 
 
@@ -157,7 +164,7 @@ _PLAIN = {
 def _sentence(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"] if part not in ("query", "path"))
     if error["type"] == "string_pattern_mismatch" and _CONTROLS.search(error["input"]):
-        return f"{where} has control characters, such as NUL; leave them out"
+        return f"{where} contains control characters, such as NUL; remove them"
     if error["type"] in _PLAIN:
         return f"{where} {_PLAIN[error['type']]}"
     message = error["msg"]

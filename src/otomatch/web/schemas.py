@@ -1,4 +1,7 @@
-"""What the API answers, typed; the OpenAPI document is made from it."""
+"""Typed responses of the API, from which the OpenAPI document is generated.
+
+The class names are the component names in that document, so renaming one changes the API.
+"""
 
 from typing import Literal
 
@@ -6,89 +9,90 @@ from pydantic import BaseModel, Field
 
 
 class Health(BaseModel):
-    """The server and its library."""
+    """State of the server and totals of its library."""
 
     status: Literal["ok"] = "ok"
-    version: str = Field(description="Of otomatch.")
+    version: str = Field(description="Version of otomatch.")
     library: str = Field(description="Name of the library.")
-    sounds: int = Field(description="Sound files in it.")
-    windows: int = Field(description="Stretches of them that can be found.")
-    seconds: float = Field(description="Length of all sounds together.")
-    model: str = Field(description="Name of the model it was made with.")
+    sounds: int = Field(description="Number of sound files.")
+    windows: int = Field(description="Number of searchable windows in all files.")
+    seconds: float = Field(description="Total length of all files, in seconds.")
+    model: str = Field(description="Name of the model that the library was indexed with.")
 
 
 class Query(BaseModel):
-    """What was asked for."""
+    """Query as the server understood it."""
 
-    text: str | None = Field(description="Description.")
-    like: str | None = Field(description="Name of the sound that was given or chosen.")
-    without: str | None = Field(description="What the sounds are not to be like.")
+    text: str | None = Field(description="Description searched for.")
+    like: str | None = Field(description="Name of the sound searched by.")
+    without: str | None = Field(description="Description of what the hits should not sound like.")
 
 
 class SoundHit(BaseModel):
-    """A sound that answers a query, at its best stretch."""
+    """Sound that matches a query, with its best window."""
 
-    id: str = Field(description="Stands for the sound in all addresses.")
-    name: str = Field(description="Name of the file.")
-    folder: str = Field(description="Its folder, from the indexed folder's name on.")
-    path: str = Field(description="Where the file lies.")
-    start: float = Field(description="Seconds, where the best stretch begins.")
-    end: float = Field(description="Seconds, where it ends.")
-    duration: float = Field(description="Seconds, the whole file.")
-    relevance: float = Field(ge=0, le=1, description="Comparable between queries.")
-    distance: float = Field(description="Learned distance to the query; 0 is the best.")
-    label: str | None = Field(description="Its class, if known.")
-    caption: str | None = Field(description="A description, if known.")
-    tags: str | None = Field(description="What the tags inside the file say, if anything.")
-    named: bool = Field(description="Whether its name, folders or tags hold words of the query.")
+    id: str = Field(description="Identifier of the sound in all API paths.")
+    name: str = Field(description="File name.")
+    folder: str = Field(description="Folder of the file, starting with the indexed folder's name.")
+    path: str = Field(description="Absolute path of the file.")
+    start: float = Field(description="Start of the best window, in seconds.")
+    end: float = Field(description="End of the best window, in seconds.")
+    duration: float = Field(description="Length of the whole file, in seconds.")
+    relevance: float = Field(ge=0, le=1, description="Relevance, comparable between queries.")
+    distance: float = Field(description="Learned distance to the query; smaller is better.")
+    label: str | None = Field(description="Class of the sound, if known.")
+    caption: str | None = Field(description="Description of the sound, if known.")
+    tags: str | None = Field(description="Text of the tags embedded in the file, if any.")
+    named: bool = Field(description="True if words of the query occur in the name, folder or tags.")
 
 
 class SearchResponse(BaseModel):
-    """Hits, best first."""
+    """Hits of a query, best first."""
 
     query: Query
     hits: list[SoundHit]
-    seconds: float = Field(description="Time that the search took.")
-    total: int = Field(description="Sound files in the library.")
+    seconds: float = Field(description="Duration of the search, in seconds.")
+    total: int = Field(description="Number of sound files in the library.")
 
 
 class Folder(BaseModel):
-    """A folder with sounds in it, or below it."""
+    """Folder that contains sounds, directly or in subfolders."""
 
-    path: str = Field(description="What the filter ``folder`` takes.")
-    name: str = Field(description="The path from the indexed folder's name on.")
-    sounds: int = Field(description="Sound files in it and below it.")
+    path: str = Field(description="Absolute path, as the ``folder`` filter takes it.")
+    name: str = Field(description="Path starting with the indexed folder's name.")
+    sounds: int = Field(description="Number of sound files in the folder and its subfolders.")
 
 
 class Folders(BaseModel):
-    """All folders with sounds."""
+    """All folders that contain sounds."""
 
     folders: list[Folder]
 
 
 class MapPoint(BaseModel):
-    """A sound on the map."""
+    """Sound on the map."""
 
     id: str
     name: str
     x: float = Field(ge=0, le=1)
     y: float = Field(ge=0, le=1)
-    cluster: int = Field(description="Number of its cluster.")
+    cluster: int = Field(description="Identifier of the cluster that the sound belongs to.")
 
 
 class MapCluster(BaseModel):
-    """Sounds that are alike."""
+    """Group of similar sounds."""
 
     id: int
-    label: str = Field(description="Words that set its sounds apart from the others.")
-    size: int = Field(description="Number of its sounds.")
+    label: str = Field(description="Words that distinguish its sounds from the others.")
+    size: int = Field(description="Number of sounds in the cluster.")
 
 
 class SoundMap(BaseModel):
-    """The library in two dimensions: what sounds alike lies together."""
+    """Two-dimensional map of the library; similar sounds are close together."""
 
     state: Literal["ready", "computing", "empty", "failed"] = Field(
-        description="While computing, the points are those of the library as it was, if any."
+        description="State of the map. While it is computing, the points are those of the previous "
+        "map, if there was one."
     )
     points: list[MapPoint]
     clusters: list[MapCluster]

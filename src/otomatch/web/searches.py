@@ -1,4 +1,4 @@
-"""Queries to the library, and their hits as the API answers them."""
+"""Search the library, and answer repeated queries from memory."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -13,21 +13,24 @@ from otomatch.audio.waveform import Waveform
 from otomatch.errors import InvalidInputError, LibraryError
 from otomatch.library import SoundLibrary
 from otomatch.library.records import Hit, Sound
-from otomatch.web.catalogue import Catalogue, CatalogueKeeper, shown_folder
+from otomatch.web import schemas
+from otomatch.web.catalogue import Catalogue, CatalogueKeeper, folder_name
 from otomatch.web.problems import Problem
-from otomatch.web.schemas import Query, SearchResponse, SoundHit
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
-    """What the hits must fulfil.
+class SearchOptions:
+    """Options that all kinds of searches share.
 
     Attributes:
-        without: what they are not to be like.
-        folder: the folder they lie in or below.
-        min_duration: seconds.
-        max_duration: seconds.
-        k: their number, at most.
+        without: Description of what the hits should not sound like.
+        folder: Folder of the hits, directly or in subfolders.
+        min_duration: Minimum length of a hit, in seconds.
+        max_duration: Maximum length of a hit, in seconds.
+        k: Maximum number of hits.
+
+    Raises:
+        InvalidInputError: ``min_duration`` is larger than ``max_duration``.
     """
 
     without: str | None
@@ -40,11 +43,11 @@ class Filters:
         low, high = self.min_duration, self.max_duration
         if low is not None and high is not None and low > high:
             raise InvalidInputError(
-                f"min_duration ({low:g} s) is longer than max_duration ({high:g} s); exchange them"
+                f"min_duration ({low:g} s) is larger than max_duration ({high:g} s); swap them"
             )
 
     def arguments(self) -> dict[str, Any]:
-        """As the library takes them."""
+        """Return the keyword arguments for the library's searches."""
         given = {
             "without": self.without,
             "folder": self.folder,
@@ -55,71 +58,73 @@ class Filters:
 
 
 class Searches:
-    """Searches a library, and remembers what was found until the library changes.
+    """Search a library, and remember the hits until the library changes.
 
     Args:
-        library: what is searched.
-        catalogues: what it holds as a whole.
-        size: number of queries that are remembered.
+        library: Library to search.
+        catalogues: Catalogue of the library.
+        size: Number of queries to remember.
     """
 
     def __init__(self, library: SoundLibrary, catalogues: CatalogueKeeper, size: int) -> None:
         self._library, self._catalogues = library, catalogues
-        self._found: LRUCache[Hashable, list[SoundHit]] = LRUCache(size)
+        self._found: LRUCache[Hashable, list[schemas.SoundHit]] = LRUCache(size)
         self._lock = Lock()
 
-    def text(self, text: str, filters: Filters) -> SearchResponse:
-        """Sounds like a description."""
-        query = Query(text=text, like=None, without=filters.without)
+    def text(self, text: str, options: SearchOptions) -> schemas.SearchResponse:
+        """Search by a description."""
+        query = schemas.Query(text=text, like=None, without=options.without)
         return self._answer(
             query,
-            ("text", text, filters),
-            lambda: self._library.search(text, **filters.arguments()),
+            ("text", text, options),
+            lambda: self._library.search(text, **options.arguments()),
         )
 
-    def similar(self, sound: Sound, start: float | None, filters: Filters) -> SearchResponse:
-        """Sounds like one of the library."""
-        query = Query(text=None, like=Path(sound.path).name, without=filters.without)
+    def similar(
+        self, sound: Sound, start: float | None, options: SearchOptions
+    ) -> schemas.SearchResponse:
+        """Search by a sound of the library, or by its window that starts at ``start`` seconds."""
+        query = schemas.Query(text=None, like=Path(sound.path).name, without=options.without)
         return self._answer(
             query,
-            ("similar", sound.id, start, filters),
-            lambda: self._similar(sound.id, start, filters),
+            ("similar", sound.id, start, options),
+            lambda: self._similar(sound.id, start, options),
         )
 
-    def _similar(self, id: str, start: float | None, filters: Filters) -> list[Hit]:  # noqa: A002
+    def _similar(self, id: str, start: float | None, options: SearchOptions) -> list[Hit]:  # noqa: A002
         try:
-            return self._library.similar(id, start, **filters.arguments())
-        except LibraryError:  # it was removed a moment ago
+            return self._library.similar(id, start, **options.arguments())
+        except LibraryError:  # removed a moment ago
             raise _unknown(id) from None
 
     def audio(
-        self, name: str, waveform: Waveform, rate: int, text: str | None, filters: Filters
-    ) -> SearchResponse:
-        """Sounds like one from outside, and like a description if there is one."""
-        query = Query(text=text, like=name, without=filters.without)
+        self, name: str, waveform: Waveform, rate: int, text: str | None, options: SearchOptions
+    ) -> schemas.SearchResponse:
+        """Search by an uploaded sound, together with a description if ``text`` is not None."""
+        query = schemas.Query(text=text, like=name, without=options.without)
         return self._answer(
             query,
             None,
-            lambda: self._library.search(text, audio=(waveform, rate), **filters.arguments()),
+            lambda: self._library.search(text, audio=(waveform, rate), **options.arguments()),
         )
 
     def sound(self, id: str) -> Sound:  # noqa: A002
-        """One sound.
+        """Return the sound with an id.
 
         Raises:
-            Problem: 404, the library has none with this id.
+            Problem: 404 if the library has no such sound.
         """
         known = self._catalogues.current().known.get(id)
         if known is not None:
             return known
         try:
-            return self._library.sound(id)  # perhaps it has just been added
+            return self._library.sound(id)  # it may have been added a moment ago
         except (LibraryError, InvalidInputError):
             raise _unknown(id) from None
 
     def _answer(
-        self, query: Query, key: Hashable, search: Callable[[], list[Hit]]
-    ) -> SearchResponse:
+        self, query: schemas.Query, key: Hashable, search: Callable[[], list[Hit]]
+    ) -> schemas.SearchResponse:
         began = time.perf_counter()
         catalogue = self._catalogues.current()
         key = None if key is None else (self._library.version, key)
@@ -131,18 +136,20 @@ class Searches:
                 with self._lock:
                     self._found[key] = hits
         seconds = round(time.perf_counter() - began, 6)
-        return SearchResponse(query=query, hits=hits, seconds=seconds, total=catalogue.sounds)
+        return schemas.SearchResponse(
+            query=query, hits=hits, seconds=seconds, total=catalogue.sounds
+        )
 
 
 def _unknown(id: str) -> Problem:  # noqa: A002
-    return Problem(404, f"the library has no sound {id[:40]!r} (any more); search again")
+    return Problem(404, f"the library has no sound {id[:40]!r}, or no longer has it; search again")
 
 
-def _sound_hit(hit: Hit, catalogue: Catalogue) -> SoundHit:
+def _sound_hit(hit: Hit, catalogue: Catalogue) -> schemas.SoundHit:
     path, sound = Path(hit.path), catalogue.known.get(hit.id)
-    return SoundHit(
+    return schemas.SoundHit(
         name=path.name,
-        # A sound that was added in this very moment is not in the catalogue yet.
-        folder=path.parent.name if sound is None else shown_folder(sound),
+        # A sound that was added a moment ago may not be in the catalogue yet.
+        folder=path.parent.name if sound is None else folder_name(sound),
         **hit.to_dict(),
     )

@@ -1,6 +1,7 @@
-"""All that the routes share: the library, threads, caches, the decoder, a private folder."""
+"""Everything that the routes share: library, pools, caches, decoder and a temporary folder."""
 
 import asyncio
+import logging
 import os
 import shutil
 import stat
@@ -19,50 +20,51 @@ from otomatch.web.conversion import Conversions
 from otomatch.web.limits import Limits
 from otomatch.web.map_keeper import MapKeeper
 from otomatch.web.media import Media
-from otomatch.web.pools import Pool
-from otomatch.web.problems import LOGGER
+from otomatch.web.pools import BoundedPool
 from otomatch.web.schemas import Health
 from otomatch.web.searches import Searches
 from otomatch.web.uploads import Decoder, Receiver
 
 _PREFIX, _LOCK = "otomatch-serve-", "lock"
-_YOUNG = 60.0  # seconds
+_MIN_AGE_SECONDS = 60.0
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Services:
-    """What one server works with.
+    """Everything that one server works with.
 
     Args:
-        library: what is served.
-        limits: bounds of the server.
+        library: Library to serve.
+        limits: Limits of the server.
     """
 
     def __init__(self, library: SoundLibrary, limits: Limits) -> None:
         self.library, self.limits = library, limits
         delete_abandoned()
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # for this user only
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # readable by this user only
         self._lock = FileLock(folder / _LOCK, thread_local=False)
         self._lock.acquire()
         self._delete = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         converted, received = folder / "converted", folder / "received"
         converted.mkdir()
         received.mkdir()
-        self.table = Pool("the library", limits.table_workers, limits.table_queue)
-        self.model = Pool("searches", limits.model_workers, limits.model_queue)
-        heavy = Pool("sounds and pictures", limits.media_workers, limits.media_queue)
-        # One process decodes one after the other; who waits for it must not hold up searches.
-        self.decoding = Pool("decoding", 1, limits.uploads)
+        self.table = BoundedPool("library", limits.table_workers, limits.table_queue)
+        self.model = BoundedPool("searches", limits.model_workers, limits.model_queue)
+        heavy = BoundedPool("sounds and spectrograms", limits.media_workers, limits.media_queue)
+        # A single process decodes; waiting for it must not take a thread from the searches.
+        self.decoding = BoundedPool("decoding", 1, limits.uploads)
         self.catalogues = CatalogueKeeper(library)
         self.searches = Searches(library, self.catalogues, limits.queries)
         conversions = Conversions(converted, limits.converted_bytes)
-        self.media = Media(self.table, heavy, conversions, limits.picture_bytes)
+        self.media = Media(self.table, heavy, conversions, limits.spectrogram_bytes)
         self.receiver, self.decoder = Receiver(received, limits), Decoder(limits)
         self.map = MapKeeper(library, _folder(library))
         self._closed = False
         self._pools = (self.table, self.model, self.decoding, heavy)
 
     def health(self, version: str) -> Health:
-        """What the library holds; ``version`` is that of otomatch."""
+        """Return the totals of the library and the given version of otomatch."""
         now = self.catalogues.current()
         return Health(
             version=version,
@@ -75,11 +77,11 @@ class Services:
 
     @cached_property
     def _model_name(self) -> str:
-        return self.library.info().model  # which also measures the library on disk
+        return self.library.info().model  # slow: info() also measures the library's size on disk
 
     async def warm(self) -> None:
-        """Start what the first request would else wait for."""
-        # The first search of a process takes seconds, the later ones milliseconds.
+        """Start everything that the first request would otherwise wait for."""
+        # The first search of a process takes seconds, later ones take milliseconds.
         results = await asyncio.gather(
             asyncio.to_thread(self.library.search, "a sound", k=1),
             asyncio.to_thread(self.decoder.worker.warm),
@@ -87,10 +89,10 @@ class Services:
         )
         for error in results:
             if isinstance(error, Exception) and not self._closed:
-                LOGGER.warning("the first requests may fail: %s", error)
+                _LOGGER.warning("the first requests may fail: %s", error)
 
     def close(self) -> None:
-        """End all work, and delete what was kept on disk."""
+        """Stop all work and delete the temporary folder."""
         self._closed = True
         for pool in self._pools:
             pool.close()
@@ -101,13 +103,14 @@ class Services:
 
 
 def delete_abandoned() -> None:
-    """Delete the folders of servers of this user that were killed: nobody holds their locks."""
+    """Delete the temporary folders of this user's killed servers, whose locks are free."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError, Timeout):
             about, own = folder.lstat(), (folder / _LOCK).lstat()
             private = stat.S_ISDIR(about.st_mode) and stat.S_ISREG(own.st_mode)
-            # One that is younger may not have taken its lock yet.
-            if private and about.st_uid == os.getuid() and time.time() - own.st_mtime > _YOUNG:
+            # A younger server may not have taken its lock yet.
+            old = time.time() - own.st_mtime > _MIN_AGE_SECONDS
+            if private and about.st_uid == os.getuid() and old:
                 with FileLock(folder / _LOCK, timeout=0):
                     shutil.rmtree(folder, ignore_errors=True)
 

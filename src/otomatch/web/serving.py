@@ -1,4 +1,4 @@
-"""Running the server: its port, its address, and its end."""
+"""Run the server: choose its port, announce its address, stop it."""
 
 import errno
 import signal
@@ -15,12 +15,12 @@ import uvicorn
 
 from otomatch.errors import ConfigError
 from otomatch.library import SoundLibrary
+from otomatch.web.access import Access
 from otomatch.web.app import create_app
-from otomatch.web.guard import Access
 from otomatch.web.limits import Limits
 
 PORT = 8765
-"""Where the server listens, unless it is told otherwise or somebody else does."""
+"""Default port; if it is in use, the server listens on the next free one."""
 
 _TRIES = 20
 _STOP_SECONDS = 3
@@ -37,22 +37,23 @@ def serve(
     """Serve a library until Ctrl-C or SIGTERM.
 
     Args:
-        library: what is served.
-        access: the name or address it listens at, and its token.
-        port: 0 for any; None for `PORT`, or the next that is free.
-        limits: bounds of what the server takes.
-        started: called with the address once the server answers.
-        open_browser: open the page in a browser then.
+        library: Library to serve.
+        access: Host to listen on and token; by default, this machine only and no token.
+        port: Port to listen on; 0 for any free port, None for `PORT` or the next free one.
+        limits: Limits of the server.
+        started: Function to call with the server's address as soon as the server answers.
+        open_browser: True to open the page in a browser then.
 
     Raises:
-        ConfigError: the port is taken, or the address is not this machine's.
-        LibraryError, ModelError: the library's model cannot be loaded.
+        ConfigError: The port cannot be used, or the host is not an address of this machine.
+        LibraryError: The library's model is missing or belongs to another library.
+        ModelError: The library's model cannot be loaded.
     """
     access, limits = access or Access(), limits or Limits()
     signal.signal(signal.SIGTERM, _stop)
     with listening(access.host, port) as own:
         torch.set_num_threads(limits.torch_threads)
-        library.model.eval()  # loaded now: what is wrong with it shows before anybody comes
+        library.model.eval()  # loads the model, so that errors show before the server starts
         address = _address(access, own.getsockname()[1])
 
         def ready() -> None:
@@ -61,21 +62,24 @@ def serve(
             if open_browser:
                 webbrowser.open(address)
 
-        config = uvicorn.Config(
-            create_app(library, access, limits),
-            lifespan="on",
-            log_level="warning",
-            access_log=False,  # the token may be in an address
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=_STOP_SECONDS,
-        )
         try:
-            _Server(config, ready).run(sockets=[own])
-        except KeyboardInterrupt:  # raised again by uvicorn, after it has ended in order
+            _Server(_config(create_app(library, access, limits)), ready).run(sockets=[own])
+        except KeyboardInterrupt:  # raised again by uvicorn after an orderly shutdown
             return
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="on",
+        log_level="warning",
+        access_log=False,  # an address may contain the token
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -90,14 +94,14 @@ class _Server(uvicorn.Server):
 
 
 def listening(host: str, port: int | None) -> socket.socket:
-    """A socket that listens at a port of a host.
+    """Return a socket that listens on a port of a host.
 
     Args:
-        host: name or address.
-        port: 0 for any; None for `PORT`, or the next that is free.
+        host: Host name or address.
+        port: Port; 0 for any free port, None for `PORT` or the next free one.
 
     Raises:
-        ConfigError: the port is taken or not allowed, or the address is not this machine's.
+        ConfigError: The port is in use or reserved, or the host is not an address of this machine.
     """
     tries = [port] if port is not None else [*range(PORT, PORT + _TRIES), 0]
     for candidate in tries:
@@ -112,10 +116,13 @@ def listening(host: str, port: int | None) -> socket.socket:
 
 def _refusal(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"--port {port} is in use; choose another, or leave --port out for one that is free"
+        return f"port {port} is in use; choose another one, or none to use the next free port"
     if error.errno == errno.EACCES:
-        return f"--port {port} is for the system's own servers; choose one above 1023"
-    return f"--host {host}: cannot listen there ({error.strerror or error})"
+        return f"port {port} is reserved for the system; choose one above 1023"
+    return (
+        f"cannot listen on the host {host} ({error.strerror or error}); expected an address of "
+        "this machine"
+    )
 
 
 def _address(access: Access, port: int) -> str:

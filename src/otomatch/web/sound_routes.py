@@ -1,41 +1,41 @@
-"""Routes of one sound and of the whole library: audio, spectrogram, health, map, folders."""
+"""Routes of a single sound and of the whole library: audio, spectrogram, health, map, folders."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from otomatch import __version__
-from otomatch.web import spectrogram as spectrograms
+from otomatch.web.dependencies import AppServices, PathSound, Seconds
 from otomatch.web.media import CACHING, PlayableResponse, etag, not_modified
 from otomatch.web.problems import documented
 from otomatch.web.schemas import Folder, Folders, Health, SoundMap
-from otomatch.web.search_routes import Chosen, Seconds, Shared
+from otomatch.web.spectrograms import HEIGHTS, MEDIA_TYPE, WIDTHS
 
 router = APIRouter(prefix="/api")
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _TYPES = ("audio/wav", "audio/flac", "audio/mpeg", "audio/ogg", "audio/mp4", "audio/aac")
-_KNOWN = {"description": "The client has it already (If-None-Match)."}
+_NOT_MODIFIED = {"description": "Not modified since the version in If-None-Match."}
 
 
 class _Audio(Response):
     media_type = "audio/*"
 
 
-class _Picture(Response):
-    media_type = spectrograms.MEDIA_TYPE
+class _Png(Response):
+    media_type = MEDIA_TYPE
 
 
-async def audio(request: Request, shared: Shared, sound: Chosen) -> Response:
-    """The sound, whole or in ranges; FLAC in its place where browsers do not play its format."""
-    playable = await shared.media.playable(request, sound)
+async def audio(request: Request, services: AppServices, sound: PathSound) -> Response:
+    """Return the sound or a range of it, as FLAC if browsers cannot play its format."""
+    playable = await services.media.playable(request, sound)
     return not_modified(request, playable.stamp) or PlayableResponse(playable)
 
 
 _RANGE = {
     "name": "Range",
     "in": "header",
-    "description": "Bytes that are wanted.",
+    "description": "Range of bytes to return.",
     "schema": {"type": "string", "pattern": "^bytes=[0-9]{1,9}-$"},
     "example": "bytes=0-",
 }
@@ -45,17 +45,17 @@ router.add_api_route(
     audio,
     methods=["GET"],
     tags=["sounds"],
-    summary="Listen",
+    summary="Get the audio",
     response_class=_Audio,
     openapi_extra={"parameters": [_RANGE]},
     responses={
         **documented(404, 413, 416, 422),
-        200: {"content": _sound_content, "description": "The whole sound."},
+        200: {"content": _sound_content, "description": "Whole sound."},
         206: {
             "content": {**_sound_content, "multipart/byteranges": _BINARY},
-            "description": "The ranges that were asked for.",
+            "description": "Requested ranges of the sound.",
         },
-        304: _KNOWN,
+        304: _NOT_MODIFIED,
     },
 )
 
@@ -63,50 +63,51 @@ router.add_api_route(
 @router.get(
     "/sounds/{id}/spectrogram",
     tags=["sounds"],
-    summary="Look at it",
-    response_class=_Picture,
+    summary="Get a spectrogram",
+    response_class=_Png,
     responses={
         **documented(404, 422),
-        200: {"content": {spectrograms.MEDIA_TYPE: _BINARY}, "description": "A PNG picture."},
-        304: _KNOWN,
+        200: {"content": {MEDIA_TYPE: _BINARY}, "description": "PNG image."},
+        304: _NOT_MODIFIED,
     },
 )
 async def spectrogram(
     request: Request,
-    shared: Shared,
-    sound: Chosen,
-    start: Annotated[Seconds | None, Query(description="Seconds; the beginning.")] = None,
-    end: Annotated[Seconds | None, Query(description="Seconds; the end.")] = None,
-    width: Annotated[
-        int, Query(ge=spectrograms.WIDTHS[0], le=spectrograms.WIDTHS[1], description="Pixels.")
-    ] = 800,
+    services: AppServices,
+    sound: PathSound,
+    start: Annotated[Seconds | None, Query(description="Start of the span, in seconds.")] = None,
+    end: Annotated[Seconds | None, Query(description="End of the span, in seconds.")] = None,
+    width: Annotated[int, Query(ge=WIDTHS[0], le=WIDTHS[1], description="Width in pixels.")] = 800,
     height: Annotated[
-        int, Query(ge=spectrograms.HEIGHTS[0], le=spectrograms.HEIGHTS[1], description="Pixels.")
+        int, Query(ge=HEIGHTS[0], le=HEIGHTS[1], description="Height in pixels.")
     ] = 128,
 ) -> Response:
-    """A log-mel spectrogram, high pitch above; of the whole sound, or from start to end."""
-    png, stamp = await shared.media.picture(request, sound, start, end, width, height)
+    """Return a log-mel spectrogram of the sound or of a span of it, high frequencies at the top."""
+    png, stamp = await services.media.spectrogram(request, sound, start, end, width, height)
     headers = {"Cache-Control": CACHING, "ETag": etag(stamp)}
-    return not_modified(request, stamp) or _Picture(png, headers=headers)
+    return not_modified(request, stamp) or _Png(png, headers=headers)
 
 
-@router.get("/health", tags=["library"], summary="What is served", responses=documented())
-async def health(request: Request, shared: Shared) -> Health:
-    """That the server answers, and what its library holds."""
-    return await shared.table.run(request, shared.health, __version__, key="health")
+@router.get("/health", tags=["library"], summary="Get the status", responses=documented())
+async def health(request: Request, services: AppServices) -> Health:
+    """Return the state of the server and the totals of its library."""
+    return await services.table.run(request, services.health, __version__, key="health")
 
 
-@router.get("/folders", tags=["library"], summary="Folders", responses=documented())
-async def folders(request: Request, shared: Shared) -> Folders:
-    """All folders with sounds in them or below them, for the filter ``folder``."""
-    catalogue = await shared.table.run(request, shared.catalogues.current, key="catalogue")
+@router.get("/folders", tags=["library"], summary="List folders", responses=documented())
+async def folders(request: Request, services: AppServices) -> Folders:
+    """Return all folders that contain sounds, for the ``folder`` filter."""
+    catalogue = await services.table.run(request, services.catalogues.current, key="catalogue")
     return Folders(
         folders=[Folder(path=f.path, name=f.name, sounds=f.sounds) for f in catalogue.folders]
     )
 
 
-@router.get("/map", tags=["library"], summary="Map", responses=documented())
-async def sound_map(request: Request, shared: Shared) -> SoundMap:
-    """The library in two dimensions. The first call begins the computation: ask again."""
-    version = await shared.table.run(request, lambda: shared.library.version, key="version")
-    return shared.map.current(version)
+@router.get("/map", tags=["library"], summary="Get the map", responses=documented())
+async def sound_map(request: Request, services: AppServices) -> SoundMap:
+    """Return the two-dimensional map of the library.
+
+    The first request starts the computation; repeat it until ``state`` is no longer ``computing``.
+    """
+    version = await services.table.run(request, lambda: services.library.version, key="version")
+    return services.map.current(version)

@@ -1,4 +1,4 @@
-"""Sounds that are sent as queries: received within bounds, decoded elsewhere, never kept."""
+"""Receive sounds sent as queries within limits, decode them in a separate process, keep none."""
 
 import asyncio
 import tempfile
@@ -19,19 +19,19 @@ from otomatch.web.problems import Problem
 from otomatch.web.worker import WorkerCrashError, WorkerFailure, WorkerProcess, WorkerTimeoutError
 
 FIELD = "sound"
-"""Name of the form's field that holds the file."""
+"""Name of the form field that contains the file."""
 
-_FORM_OVERHEAD = 64 << 10  # of the other fields, and the lines between them
+_FORM_OVERHEAD = 64 << 10  # bytes for the other fields and the separators
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A sound that has been received.
+    """Sound that was received.
 
     Attributes:
-        name: what the client calls the file.
-        fields: the form's other fields.
-        path: where it lies until the request is answered.
+        name: File name given by the client.
+        fields: Other fields of the form.
+        path: Path of the file, which exists until the request is answered.
     """
 
     name: str
@@ -40,29 +40,35 @@ class Upload:
 
 
 class Receiver:
-    """Receives forms with a sound, within bounds of bytes, seconds and number.
+    """Receive forms with a sound, within limits of size, time and number.
 
     Args:
-        folder: private folder for what is received.
-        limits: the bounds.
+        folder: Private folder for the received files.
+        limits: Limits of the server.
     """
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self._folder, self._limits = folder, limits
-        self._under_way = 0
+        self._in_progress = 0
 
     async def receive(self, request: Request, use: "Callable[[Upload], Any]") -> Any:
-        """Receive a form, and await what ``use`` makes of it; then the file is deleted.
+        """Receive a form, pass it to ``use``, delete the file and return the awaited result.
 
         Raises:
-            Problem: 408, 413, 415, 400 or 503, see the message.
+            Problem: 400, 408, 413, 415, 422 or 503; the message has the details.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "multipart/form-data":
-            raise Problem(415, f"send the sound as multipart/form-data, field {FIELD!r}")
-        if self._under_way >= self._limits.uploads:
-            raise Problem(503, "too many sounds arrive at once; try again", {"Retry-After": "2"})
-        self._under_way += 1
+            raise Problem(
+                415,
+                f"the request is not a form; send the sound as multipart/form-data, "
+                f"in the field {FIELD!r}",
+            )
+        if self._in_progress >= self._limits.uploads:
+            raise Problem(
+                503, "too many sounds are being uploaded; try again", {"Retry-After": "2"}
+            )
+        self._in_progress += 1
         try:
             form = await self._form(request)
             try:
@@ -70,7 +76,7 @@ class Receiver:
             finally:
                 await form.close()
         finally:
-            self._under_way -= 1
+            self._in_progress -= 1
 
     async def _form(self, request: Request) -> FormData:
         most = self._limits.upload_bytes + _FORM_OVERHEAD
@@ -81,14 +87,14 @@ class Receiver:
         except TimeoutError:
             raise Problem(
                 408,
-                f"the sound did not arrive within {self._limits.receive_seconds:g} s; "
+                f"the sound was not received within {self._limits.receive_seconds:g} s; "
                 "send a shorter one",
             ) from None
 
     async def _stored(self, form: FormData, use: "Callable[[Upload], Any]") -> Any:
         file = form.get(FIELD)
         if not isinstance(file, UploadFile):
-            raise Problem(400, f"the form has no file in its field {FIELD!r}")
+            raise Problem(400, f"the form has no file in the field {FIELD!r}")
         if not file.size:
             raise Problem(422, f"{file.filename!r} is empty (0 bytes); choose another file")
         if file.size > self._limits.upload_bytes:
@@ -103,7 +109,7 @@ class Receiver:
 
 
 def _bounded(request: Request, most: int, limit: int) -> "Callable[[], Any]":
-    """Receive what the client sends, but no more than ``most`` bytes, whatever it has announced."""
+    """Return a receive function that stops after ``most`` bytes, whatever the client announced."""
     taken = 0
 
     async def receive() -> Message:
@@ -118,14 +124,14 @@ def _bounded(request: Request, most: int, limit: int) -> "Callable[[], Any]":
 
 
 def _too_large(limit: int) -> str:
-    return f"the sound is larger than {limit / MEGABYTE:g} MB; cut out the part that you mean"
+    return f"the sound is larger than {limit / MEGABYTE:g} MB; {_SHORTEN}"
 
 
 class Decoder:
-    """Decodes what was received, in a process that is killed where it hangs.
+    """Decode uploads in a process that is killed if it hangs.
 
     Args:
-        limits: the bounds.
+        limits: Limits of the server.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -133,10 +139,10 @@ class Decoder:
         self.worker = WorkerProcess(TARGET, limits.decode_memory)
 
     def decode(self, upload: Upload, rate: int) -> Waveform:
-        """The sound, mono at ``rate`` Hz, shape (samples,).
+        """Return the sound in mono at ``rate`` Hz, shape (samples,).
 
         Raises:
-            Problem: 408, 413 or 422, see the message.
+            Problem: 408, 413 or 422; the message has the details.
         """
         limits = self._limits
         job = {"path": str(upload.path), "seconds": limits.upload_seconds, "rate": rate}
@@ -146,32 +152,28 @@ class Decoder:
             raise Problem(
                 408,
                 f"{upload.name}: decoding took longer than {limits.decode_seconds:g} s; "
-                "convert it to WAV or FLAC",
+                "convert the file to WAV or FLAC",
             ) from None
         except WorkerCrashError:
-            raise Problem(422, f"{upload.name}: broke the decoder; {_REMEDY}") from None
+            raise Problem(422, f"{upload.name} crashed the decoder; {_CONVERT}") from None
         except WorkerFailure as error:
             raise _refused(upload, error, limits) from None
-        return np.frombuffer(bytearray(samples), np.float32)  # writable, as torch wants it
+        return np.frombuffer(bytearray(samples), np.float32)  # writable, as torch requires
 
 
-_REMEDY = "save it as WAV, FLAC, MP3 or OGG and try again"
+_SHORTEN = "trim it to the part you want to search with"
+_CONVERT = "save it as WAV, FLAC, MP3 or OGG and try again"
 
 
 def _refused(upload: Upload, error: WorkerFailure, limits: Limits) -> Problem:
     if error.kind == "SoundTooLongError":
-        return Problem(
-            413,
-            f"{upload.name} lasts longer than {limits.upload_seconds:g} s; "
-            "cut out the part that you mean",
-        )
+        return Problem(413, f"{upload.name} is longer than {limits.upload_seconds:g} s; {_SHORTEN}")
     if error.kind == "MissingDecoderError":
         return Problem(
             422,
-            f"{upload.name}: can be decoded, if at all, by a package only that is not installed "
-            f"where otomatch serve runs; install it there with: pip install 'otomatch[codecs]', "
-            f"or {_REMEDY}",
+            f"{upload.name} may need a decoder that is not installed on the server; install it "
+            f"there with: pip install 'otomatch[codecs]', or {_CONVERT}",
         )
     if error.kind == "MemoryError":
-        return Problem(422, f"{upload.name}: takes too much memory to decode; {_REMEDY}")
-    return Problem(422, f"{upload.name}: is no sound that can be decoded; {_REMEDY}")
+        return Problem(422, f"{upload.name} takes too much memory to decode; {_CONVERT}")
+    return Problem(422, f"{upload.name} cannot be decoded as sound; {_CONVERT}")

@@ -1,7 +1,7 @@
-"""Work in a process of its own, which can be killed: a hostile file may hang or crash a decoder.
+"""Run a function in a separate process that can be killed when a file hangs or crashes a decoder.
 
-The process is started once and kept. It gets pickled arguments from the server, and answers in
-JSON and plain bytes only: what a broken-into decoder sends is never unpickled.
+The process is started once and reused. It receives pickled arguments from the server and answers
+with JSON and plain bytes only, so that the answer of a compromised decoder is never unpickled.
 """
 
 import json
@@ -24,24 +24,24 @@ from otomatch.errors import OtomatchError
 Result = tuple[Any, bytes]
 
 _START_SECONDS = 120.0
-_MOST_BYTES = 1 << 30
+_MAX_BYTES = 1 << 30
 _ERROR = {"error", "message"}
 _RUN = "from otomatch.web.worker import _run; _run()"
 
 
 class WorkerTimeoutError(OtomatchError):
-    """The work took too long, and was killed."""
+    """The work took too long and was killed."""
 
 
 class WorkerCrashError(OtomatchError):
-    """The process died at work."""
+    """The process died while it worked, or could not be used."""
 
 
 class WorkerFailure(OtomatchError):  # noqa: N818
-    """The work raised an exception of otomatch.
+    """The work raised one of otomatch's errors.
 
     Attributes:
-        kind: name of its class.
+        kind: Name of the error's class.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -50,13 +50,13 @@ class WorkerFailure(OtomatchError):  # noqa: N818
 
 
 class WorkerProcess:
-    """A process that calls one function, again and again; may be used from several threads.
+    """Process that calls one function repeatedly; safe to use from several threads.
 
     Args:
-        target: ``module:function``; it takes one argument that can be pickled, and returns a value
-            that JSON can hold, and bytes.
-        memory: bytes that the function may allocate, None for no bound.
-        niceness: how far it stands back behind others.
+        target: Function to call, as ``module:function``. It takes one picklable argument and
+            returns a JSON-serializable value and bytes.
+        memory: Maximum memory that the function may allocate, in bytes; None for no limit.
+        niceness: Niceness of the process, 0 to 19.
     """
 
     def __init__(self, target: str, memory: int | None = None, niceness: int = 0) -> None:
@@ -68,7 +68,7 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, None where none runs."""
+        """Process id; None if no process is running."""
         return None if self._process is None else self._process.pid
 
     def warm(self) -> None:
@@ -80,13 +80,16 @@ class WorkerProcess:
         """Call the function in the process.
 
         Args:
-            argument: of the function.
-            timeout: seconds that it may take, not counting the start of the process.
+            argument: Argument of the function.
+            timeout: Maximum duration of the call in seconds, not counting the start of the process.
+
+        Returns:
+            The value and the bytes that the function returned.
 
         Raises:
-            WorkerTimeoutError: it took longer; the process was killed.
-            WorkerCrashError: the process died, or answered what makes no sense, and was killed.
-            WorkerFailure: the function raised an error of otomatch.
+            WorkerTimeoutError: The call took longer than ``timeout``; the process was killed.
+            WorkerCrashError: The process died, or its answer was malformed and it was killed.
+            WorkerFailure: The function raised one of otomatch's errors.
         """
         with self._lock:
             connection = self._started()
@@ -97,12 +100,10 @@ class WorkerProcess:
                 payload = self._receive(connection, end)
             except (EOFError, OSError) as error:
                 code = self._kill()
-                raise WorkerCrashError(f"the process at work died (exit code {code})") from error
+                raise WorkerCrashError(f"the worker process died (exit code {code})") from error
             except (ValueError, RecursionError) as error:
-                self._kill()  # else the next call would take what is left for its answer
-                raise WorkerCrashError(
-                    "the process at work answered what makes no sense"
-                ) from error
+                self._kill()  # the rest of its answer would be taken for that of the next call
+                raise WorkerCrashError("the worker process sent a malformed answer") from error
             except WorkerTimeoutError:
                 self._kill()
                 raise
@@ -111,17 +112,17 @@ class WorkerProcess:
         return head["result"], payload
 
     def close(self) -> None:
-        """End the process, at work or not."""
+        """Kill the process, even during a call."""
         self._closed = True
         process = self._process
         if process is not None:
-            process.kill()  # a call that waits for it ends with WorkerCrashError
+            process.kill()  # a call in progress raises WorkerCrashError
         with self._lock:
             self._kill()
 
     def _started(self) -> "Connection[Any, Any]":
         if self._closed:
-            raise WorkerCrashError("the server is stopping")
+            raise WorkerCrashError("the worker process was closed because the server is stopping")
         if self._process is not None and self._process.poll() is not None:
             self._kill()
         if self._connection is None:
@@ -140,7 +141,7 @@ class WorkerProcess:
             pass_fds=[handle],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C is for the server, which ends this
+            start_new_session=True,  # Ctrl-C reaches only the server, which ends this process
         )
         theirs.close()
         self._connection = ours
@@ -148,12 +149,14 @@ class WorkerProcess:
             self._receive(ours, time.monotonic() + _START_SECONDS)
         except (EOFError, OSError, WorkerTimeoutError) as error:
             code = self._kill()
-            raise WorkerCrashError(f"no process could be started (exit code {code})") from error
+            raise WorkerCrashError(
+                f"the worker process could not be started (exit code {code})"
+            ) from error
 
     def _receive(self, connection: "Connection[Any, Any]", end: float) -> bytes:
         if not connection.poll(max(0.0, end - time.monotonic())):
-            raise WorkerTimeoutError("the work took too long")
-        return connection.recv_bytes(_MOST_BYTES)
+            raise WorkerTimeoutError("the worker process took too long")
+        return connection.recv_bytes(_MAX_BYTES)
 
     def _kill(self) -> int | None:
         process, connection = self._process, self._connection
@@ -167,7 +170,7 @@ class WorkerProcess:
 
 
 def _parsed(head: bytes) -> dict[str, Any]:
-    """What the process says; ValueError where it is not what `_answer` would say."""
+    """Parse the first part of an answer; raise ValueError unless `_answer` may have sent it."""
     found = json.loads(head)
     if not isinstance(found, dict) or not ("result" in found or found.keys() >= _ERROR):
         raise ValueError("neither a result nor an error")
@@ -175,7 +178,7 @@ def _parsed(head: bytes) -> dict[str, Any]:
 
 
 def _run() -> None:
-    """What the process does."""
+    """Answer calls until the server closes its end of the connection; runs in the process."""
     handle, target, memory, niceness, parent = sys.argv[1:]
     threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
     connection: Connection[Any, Any] = Connection(int(handle))
@@ -183,9 +186,9 @@ def _run() -> None:
     function: Callable[[Any], Result] = getattr(import_module(module), name)
     os.nice(int(niceness))
     if int(memory):
-        _bound(int(memory))
+        _limit_memory(int(memory))
     connection.send_bytes(b"ready")
-    with suppress(EOFError):  # the server has closed its end, or is no more
+    with suppress(EOFError):  # the server closed its end or died
         while True:
             head, payload = _answer(function, connection.recv())
             connection.send_bytes(json.dumps(head).encode())
@@ -201,14 +204,14 @@ def _answer(function: Callable[[Any], Result], argument: Any) -> Result:
 
 
 def _watch(parent: int) -> None:
-    """End this process with its parent, were it at work in a decoder that hangs."""
+    """Kill this process when its parent ends, even if a decoder hangs."""
     while os.getppid() == parent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _bound(memory: int) -> None:
-    with suppress(OSError):  # no /proc: what is taken already is not known
+def _limit_memory(memory: int) -> None:
+    with suppress(OSError):  # without /proc, the memory in use is unknown
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         most = pages * resource.getpagesize() + memory
         resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -1,4 +1,4 @@
-// The server's JSON. Every failure is an ApiError with the server's own words where it gave some.
+// The server's JSON API. Every failure is an ApiError with the server's message, if it sent one.
 
 export class ApiError extends Error {
   constructor(status, message, retryAfter = null) {
@@ -17,7 +17,7 @@ export const health = () => request("/api/health");
 export const folders = () => request("/api/folders");
 export const map = () => request("/api/map");
 
-// By text, by a sound of the library (query.like) or by a file; null where nothing is asked for.
+// Searches by text, by a sound of the library (query.like) or by a file (sound, else null).
 export function search(query, sound, signal) {
   const fields = parameters(query);
   if (sound) return request("/api/search", { method: "POST", body: form(fields, sound), signal });
@@ -29,7 +29,8 @@ export function search(query, sound, signal) {
   return request(`/api/search?${fields}`, { signal });
 }
 
-// Why a sound cannot be played: an audio element does not say.
+// Returns the reason why a sound cannot be played, which an audio element does not tell; null if
+// it can be.
 export async function whyNot(url) {
   try {
     const answer = await fetch(url, { headers: { Range: "bytes=0-0" } });
@@ -70,7 +71,7 @@ async function failure(answer) {
   return new ApiError(answer.status, words(body.detail), Number.isFinite(wait) ? wait : null);
 }
 
-// Messages of our own are text; those of the parameters' validation are a list.
+// The API sends text; FastAPI would send a list of validation errors.
 function words(detail) {
   if (Array.isArray(detail)) return detail.map((entry) => entry.msg ?? String(entry)).join("; ");
   return typeof detail === "string" ? detail : "";

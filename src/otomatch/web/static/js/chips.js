@@ -1,11 +1,11 @@
-// What a search is made of, as chips that can be taken away: the sound in the search field, the
-// filters above the results.
+// Removable chips for the parts of a search: the sound in the search field and the filters above
+// the results.
 
 import { byId, el, icon } from "./dom.js";
 import { isCrossed } from "./limits.js";
 import { change, sound, state } from "./state.js";
 
-// ``listen`` plays the file that is searched with.
+// ``listen(file)`` plays the file to search with.
 export function showSoundChip(listen) {
   const file = sound();
   const { like, name } = state();
@@ -18,11 +18,11 @@ export function showSoundChip(listen) {
       el("span", {}, file.name),
     );
     hear.addEventListener("click", () => listen(file));
-    chips.push(chip(hear, `Remove the sound ${file.name}`, () => change({}, { file: null })));
+    chips.push(chip(hear, `Remove ${file.name}`, () => change({}, { file: null })));
   } else if (like) {
     const text = el("span", { className: "chip-name" }, icon("like"), el("span", {}, name || like));
     chips.push(
-      chip(text, "Stop searching for more like this", () =>
+      chip(text, "Stop searching for similar sounds", () =>
         change({ like: "", name: "", start: "" }),
       ),
     );
@@ -31,16 +31,16 @@ export function showSoundChip(listen) {
   byId("q").placeholder = placeholder(file, like);
 }
 
-// Words are searched together with a sound that was sent, and in place of one of the library.
+// Words are combined with an uploaded sound, but replace a sound of the library.
 function placeholder(file, like) {
-  if (file) return "and describe it";
-  return like ? "or describe another" : "Describe a sound";
+  if (file) return "Add a description";
+  return like ? "Describe a sound instead" : "Describe a sound";
 }
 
 export function showFilterChips(folderName) {
   const { not, folder, min, max } = state();
   const active = [];
-  if (not) active.push(filter(`without ${not}`, { not: "" }));
+  if (not) active.push(filter(`excluding ${not}`, { not: "" }));
   if (folder) active.push(filter(`in ${folderName(folder)}`, { folder: "" }));
   active.push(...lengths(min, max));
   byId("active").replaceChildren(...active.map((node) => el("li", {}, node)));
@@ -48,10 +48,10 @@ export function showFilterChips(folderName) {
 
 function filter(text, patch) {
   const name = el("span", { className: "chip-name" }, el("span", {}, text));
-  return chip(name, `Remove the filter: ${text}`, () => change(patch));
+  return chip(name, `Remove filter: ${text}`, () => change(patch));
 }
 
-// One chip for both ends of a range.
+// One chip for both ends of a range, unless they are in the wrong order.
 function lengths(min, max) {
   if (min && max && !isCrossed({ min, max })) {
     return [filter(`${min}–${max} s long`, { min: "", max: "" })];
@@ -70,7 +70,7 @@ function chip(content, label, remove) {
   );
   cross.addEventListener("click", () => {
     remove();
-    byId("q").focus(); // the button that had the focus is gone
+    byId("q").focus(); // the focused button was removed
   });
   return el("span", { className: "chip" }, content, cross);
 }

@@ -1,4 +1,4 @@
-// Copying with and without the permission for the clipboard.
+// Copies text with or without permission to use the clipboard.
 
 import { byId, el } from "./dom.js";
 import { toast } from "./toast.js";
@@ -13,7 +13,7 @@ async function byPermission(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return false; // refused, or an address where browsers have no clipboard (plain http)
+    return false; // denied, or unavailable because the page was not loaded over https
   }
 }
 

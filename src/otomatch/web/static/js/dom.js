@@ -1,4 +1,4 @@
-// Elements from properties and children. Strings become text nodes, never HTML.
+// Creates elements from properties and children. Strings become text nodes, never HTML.
 
 export function el(tag, properties = {}, ...children) {
   const node = document.createElement(tag);

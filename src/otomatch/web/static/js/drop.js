@@ -1,10 +1,10 @@
-// A sound file dropped anywhere on the page, pasted, or chosen.
+// Accepts a sound file that is dropped anywhere on the page, pasted, or chosen.
 
 import { byId } from "./dom.js";
 
 export function acceptFiles(take) {
   const overlay = byId("drop");
-  let depth = 0; // enter and leave fire for every element on the way
+  let depth = 0; // dragenter and dragleave fire for every element under the pointer
   const show = (isShown) => {
     overlay.hidden = !isShown;
     if (!isShown) depth = 0;
@@ -22,7 +22,7 @@ export function acceptFiles(take) {
   addEventListener("dragover", (event) => hasFile(event) && event.preventDefault());
   addEventListener("drop", (event) => {
     if (!hasFile(event)) return;
-    event.preventDefault(); // the browser would leave the page and open the file
+    event.preventDefault(); // otherwise the browser would leave the page and open the file
     show(false);
     first(event.dataTransfer.files, take);
   });
@@ -30,7 +30,7 @@ export function acceptFiles(take) {
   byId("choose").addEventListener("click", () => byId("file").click());
   byId("file").addEventListener("change", (event) => {
     first(event.target.files, take);
-    event.target.value = ""; // the same file can be chosen again
+    event.target.value = ""; // so that the same file can be chosen again
   });
 }
 

@@ -1,4 +1,4 @@
-// Numbers and times as people read them.
+// Formats numbers and times for people.
 
 const counts = new Intl.NumberFormat("en");
 
@@ -19,7 +19,7 @@ export function clock(seconds, decimals = 0) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
-// "1.2–3.7 s of 5.0 s", "2:13–2:18 of 12:40"; the length alone where the span is all of it
+// "1.2–3.7 s of 5.0 s", "2:13–2:18 of 12:40"; only the length if the span is the whole sound
 export function span(start, end, duration) {
   if (start < 0.05 && end > duration - 0.05) return time(duration);
   if (duration < 60) return `${start.toFixed(1)}–${time(end)} of ${time(duration)}`;

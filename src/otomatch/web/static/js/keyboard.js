@@ -1,8 +1,8 @@
-// The keys of the page, and the help that lists them.
+// Keyboard shortcuts of the page, and the help that lists them.
 
 import { byId, el } from "./dom.js";
 
-// ``keys``: [keys, what they do, action or null where another file handles them]
+// ``keys``: [keys, description, action or null if another file handles them]
 export function wireKeys(keys) {
   const actions = new Map();
   for (const [names, , act] of keys) {

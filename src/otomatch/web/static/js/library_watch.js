@@ -1,16 +1,16 @@
-// Notices that the library was indexed again while the page is open.
+// Notices when the library is indexed again while the page is open.
 
 import { health } from "./api.js";
 
 const PERIOD = 60; // seconds
 
-// ``show(answer)`` is called with what the server says of the library, at first and whenever its
-// sounds have changed; in the latter case ``changed()`` is, too.
+// Calls ``show(answer)`` with the library's status at first and whenever its sounds have changed;
+// on a change, also calls ``changed()``.
 export function watchLibrary(show, changed) {
   let known = null;
   const look = async () => {
     if (document.hidden) return;
-    const answer = await health().catch(() => null); // a search or the map says why
+    const answer = await health().catch(() => null); // the search or the map shows the error
     if (!answer) return;
     const now = [answer.sounds, answer.windows, answer.seconds].join();
     if (now === known) return;

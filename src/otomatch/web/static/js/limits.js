@@ -1,18 +1,18 @@
-// What cannot be searched for, said before the server is asked, which holds to the same limits.
+// Rejects invalid searches with the page's own messages. The server has the same limits.
 
 const LONGEST_ID = 64;
 const LONGEST = [
   ["q", "The description", 1000, "Clear the description"],
-  ["not", "What to leave out", 1000, "Clear what to leave out"],
+  ["not", "The exclusion", 1000, "Clear the exclusion"],
   ["folder", "The folder", 4096, "Search all folders"],
 ];
 const LENGTHS = [
-  ["min", "Shortest length"],
-  ["max", "Longest length"],
+  ["min", "The minimum length"],
+  ["max", "The maximum length"],
 ];
 
-// The first fault of a query: { text, fields, remedy }, where emptying the fields is the remedy; null
-// where there is none.
+// Returns the first fault of a query as { text, fields, remedy }, or null. The remedy is the text
+// of a button that empties the fields.
 export function findFault(query) {
   return unknownSound(query) ?? tooLong(query) ?? wrongLength(query);
 }
@@ -20,28 +20,28 @@ export function findFault(query) {
 function unknownSound({ like, start }) {
   const isPlace = start === "" || isSeconds(start);
   if (like.length <= LONGEST_ID && (!like || isPlace)) return null;
-  const text = "The address names no sound of a library.";
-  return { text, fields: ["like", "name", "start"], remedy: "Remove the sound" };
+  const text = "The address refers to a sound that does not exist.";
+  return { text, fields: ["like", "name", "start"], remedy: "Remove sound" };
 }
 
 function tooLong(query) {
   for (const [field, what, most, remedy] of LONGEST) {
-    const { length } = [...query[field]]; // characters as the server counts them
-    const text = `${what} must have at most ${most} characters; it has ${length}.`;
+    const { length } = [...query[field]]; // in code points, as the server counts
+    const text = `${what} can have at most ${most} characters; it has ${length}.`;
     if (length > most) return { text, fields: [field], remedy };
   }
   return null;
 }
 
 function wrongLength(query) {
-  const remedy = "Clear the lengths";
+  const remedy = "Clear lengths";
   for (const [field, what] of LENGTHS) {
     if (query[field] !== "" && !isSeconds(query[field])) {
-      return { text: `${what} must be 0 or more seconds.`, fields: [field], remedy };
+      return { text: `${what} must be 0 seconds or more.`, fields: [field], remedy };
     }
   }
   if (!isCrossed(query)) return null;
-  const text = "Shortest length must not be above the longest.";
+  const text = "The minimum length must not exceed the maximum.";
   return { text, fields: ["min", "max"], remedy };
 }
 

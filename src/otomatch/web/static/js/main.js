@@ -1,4 +1,4 @@
-// Puts the page together: state -> search -> list, map and player.
+// Wires the page together: state -> search -> results, map and player.
 
 import * as api from "./api.js";
 import { copyPath } from "./clipboard.js";
@@ -21,7 +21,7 @@ import { trackOfFile, trackOfHit, trackOfPoint } from "./tracks.js";
 import { showView, toggleMap, wireViews } from "./views.js";
 
 const TOPICS = 6;
-const STEP = 1; // seconds that an arrow moves the sound
+const STEP = 1; // seconds per press of an arrow key
 
 const player = new Player(byId("audio"));
 new PlayerBar(player);
@@ -48,7 +48,7 @@ const view = new SearchView(results, {
   shown: showHits,
 });
 
-// A point that is a hit starts at its matching second.
+// A point that is also a hit starts at its matching part.
 function trackOfMap(point) {
   const row = results.row(point.id);
   return row ? trackOfHit(row.hit) : trackOfPoint(point, map.labels.get(point.cluster) ?? "");
@@ -69,7 +69,7 @@ function showMap() {
   if (!store.isAsked()) view.update(true);
 }
 
-// Not a number, nor a group without words; letters without case are those of scripts with short words.
+// Neither a number nor a group without words. \p{Lo}: scripts without case may have short words.
 function isTopic(label) {
   return /\p{L}{3}|\p{Lo}/u.test(label) && !/^group \d+$/.test(label);
 }
@@ -104,7 +104,7 @@ function showLibrary({ library, sounds, seconds }) {
 
 function loadLibrary() {
   map.load();
-  showFolderNames().catch(() => {}); // without them the search has no choice of folders
+  showFolderNames().catch(() => {}); // without them, folders cannot be chosen
 }
 
 async function showFolderNames() {
@@ -134,20 +134,20 @@ function toggleFocused() {
 }
 
 wireKeys([
-  [["/"], "Search field", () => byId("q").select()],
+  [["/"], "Go to the search field", () => byId("q").select()],
   [["j", "ArrowDown"], "Next result", () => results.move(1)],
-  [["k", "ArrowUp"], "Result before; above the first, the search field", () => results.move(-1) || byId("q").focus()],
-  [["Enter"], "Play the result from its matching second", onFocusedRow(playRow)],
+  [["k", "ArrowUp"], "Previous result, or the search field from the first one", () => results.move(-1) || byId("q").focus()],
+  [["Enter"], "Play the result from its matching part", onFocusedRow(playRow)],
   [["Space"], "Play or pause", toggleFocused],
-  [["ArrowLeft"], "One second back", () => seekBy(-STEP)],
-  [["ArrowRight"], "One second on", () => seekBy(STEP)],
-  [["l"], "Loop the matching span", () => player.setLoop(!player.loop)],
+  [["ArrowLeft"], "Back 1 second", () => seekBy(-STEP)],
+  [["ArrowRight"], "Forward 1 second", () => seekBy(STEP)],
+  [["l"], "Loop the matching part", () => player.setLoop(!player.loop)],
   [["s"], "More like this", onFocusedRow((row) => store.moreLike(row.hit))],
-  [["c"], "Copy the path", onFocusedRow((row) => copyPath(row.hit.path))],
-  [["m"], "To the map; there, arrows walk from sound to sound", goToMap],
-  [["M"], "Enlarge the map", toggleMap],
-  [["t"], "Dark or light", toggleTheme],
-  [["?"], "This help", showHelp],
+  [["c"], "Copy the file path", onFocusedRow((row) => copyPath(row.hit.path))],
+  [["m"], "Go to the map; arrow keys move between sounds", goToMap],
+  [["M"], "Expand the map", toggleMap],
+  [["t"], "Switch between dark and light theme", toggleTheme],
+  [["?"], "Show this help", showHelp],
 ]);
 
 function playRow(row) {

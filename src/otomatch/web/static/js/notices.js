@@ -1,4 +1,4 @@
-// What is said when there is nothing to list: errors, no hit, an empty library, no query yet.
+// Messages in place of results: errors, no hits, an empty library, no query yet.
 
 import { byId, el } from "./dom.js";
 
@@ -10,7 +10,7 @@ export function clearNotice() {
   byId("intro").hidden = true;
 }
 
-// ``actions``: pairs of a button's text and what it does
+// ``actions``: pairs of a button's text and its action
 export function showNotice({ title, text, tone = "plain", wait = null, actions = [] }) {
   clearNotice();
   const again = el("p", { className: "soft", "aria-live": "off" });
@@ -30,30 +30,30 @@ export function showNotice({ title, text, tone = "plain", wait = null, actions =
 export function showFailure({ error, wait }, { retry, dropSound }) {
   const bySound = [400, 404, 408, 413, 415, 422].includes(error.status) && dropSound;
   const { title, text } = explain(error, Boolean(bySound));
-  const actions = bySound ? [["Remove the sound", dropSound]] : [];
+  const actions = bySound ? [["Remove sound", dropSound]] : [];
   if (!bySound && error.status !== 401) actions.push(["Try again", retry]);
   showNotice({ title, text, wait, actions, tone: error.status === 503 ? "plain" : "bad" });
 }
 
-// What was asked for cannot be; ``remedy`` is an action.
+// An invalid search; ``remedy`` is an action.
 export function showFault(text, remedy) {
-  showNotice({ title: "This search is not possible", text, actions: [remedy], tone: "bad" });
+  showNotice({ title: "Invalid search", text, actions: [remedy], tone: "bad" });
 }
 
 export function showNoHit(isNarrowed, clear) {
   showNotice({
-    title: "No sound fits",
+    title: "No matching sounds",
     text: isNarrowed
-      ? "The filters leave nothing over. Take one away, or widen the lengths."
-      : "Nothing in this library comes near. Say it in other words.",
-    actions: isNarrowed ? [["Clear the filters", clear]] : [],
+      ? "No sound passes all filters. Remove one, or widen the length range."
+      : "Nothing in this library matches. Try different words.",
+    actions: isNarrowed ? [["Clear filters", clear]] : [],
   });
 }
 
 export function showEmptyLibrary(name) {
   showNotice({
     title: "This library is empty",
-    text: ["Fill it from a terminal; this page notices:", el("code", {}, command(name))],
+    text: ["Add sounds from a terminal; this page updates by itself:", el("code", {}, command(name))],
   });
 }
 
@@ -65,11 +65,11 @@ export function showIntro(topics, ask) {
     return node;
   });
   intro.replaceChildren(
-    el("p", { className: "lead" }, "Say what you hear in your head."),
+    el("p", { className: "lead" }, "Describe the sound you have in mind."),
     el(
       "p",
       { className: "soft" },
-      "A few words will do: a source, an action, a place. Or drop a sound here to find its like.",
+      "A few words are enough: a source, an action, a place. Or drop a sound file here to find similar sounds.",
     ),
     buttons.length ? el("p", { className: "topics" }, ...buttons) : "",
   );
@@ -80,22 +80,22 @@ function explain(error, bySound) {
   const { status, message } = error;
   if (status === 0) {
     return {
-      title: "The server does not answer",
-      text: "Is “otomatch serve” still running? Start it again; this page goes on by itself.",
+      title: "The server is not responding",
+      text: "Check that “otomatch serve” is still running. This page reconnects by itself.",
     };
   }
   if (status === 401) {
     return {
-      title: "This page needs its token",
-      text: message || "Open the address with ?token= that “otomatch serve” printed.",
+      title: "Token required",
+      text: message || "Open the address that “otomatch serve” printed; it contains the token.",
     };
   }
   if (status === 503) return { title: "The server is busy", text: message };
   if (status === 413) return { title: "This sound is too large", text: message };
-  if (status === 404) return { title: "This sound is not in the library any more", text: message };
-  if (bySound) return { title: "This sound cannot be searched with", text: message };
-  if (status < 500) return { title: "This search is not possible", text: message };
-  return { title: "The server failed", text: message || "Its terminal says more." };
+  if (status === 404) return { title: "This sound is no longer in the library", text: message };
+  if (bySound) return { title: "This sound cannot be used", text: message };
+  if (status < 500) return { title: "Invalid search", text: message };
+  return { title: "Server error", text: message || "See the server’s log for details." };
 }
 
 function paragraphs(text) {
@@ -112,13 +112,13 @@ function count(node, seconds) {
   const end = performance.now() + 1000 * seconds;
   const show = () => {
     const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
-    node.textContent = left ? `Trying again in ${left} s` : "Trying again …";
+    node.textContent = left ? `Trying again in ${left} s` : "Trying again…";
   };
   show();
   countdown = setInterval(show, 250);
 }
 
-// As a shell takes it: quoted where it holds more than plain characters.
+// Quoted for the shell if the name has special characters.
 const command = (name) => `otomatch index FOLDER --library ${quoted(name)}`;
 
 const quoted = (text) =>

@@ -5,8 +5,8 @@ import { whyNot } from "./api.js";
 const RETRIES = 3;
 const LOOP = "otomatch-loop";
 
-// A track is { id, name, where, url, start, end, duration }; start and end are the matching span,
-// equal where there is none; duration is null where it is not known yet.
+// A track is { id, name, where, url, start, end, duration }. The matching part lasts from start to
+// end, which are equal if there is none. The duration is null if it is not known yet.
 export class Player extends EventTarget {
   track = null;
   #pending = null;
@@ -50,7 +50,7 @@ export class Player extends EventTarget {
     this.#start();
   }
 
-  // Plays or pauses a track; another one than the current starts at its matching second.
+  // Plays or pauses a track; a new track starts at its matching part.
   toggle(track = this.track) {
     if (!track) return;
     if (this.track?.url !== track.url || this.audio.error) this.play(track);
@@ -71,7 +71,7 @@ export class Player extends EventTarget {
     this.#tell("change");
   }
 
-  // Before the length is known a position is only noted.
+  // A position set before the metadata is loaded is applied as soon as it is.
   #apply() {
     if (this.#pending !== null) this.audio.currentTime = this.#pending;
     this.#pending = null;
@@ -80,7 +80,7 @@ export class Player extends EventTarget {
 
   #start() {
     this.audio.play().catch((error) => {
-      // Another sound was started, or the error event says more.
+      // AbortError: another sound was started. NotSupportedError: the error event tells the reason.
       if (!["AbortError", "NotSupportedError"].includes(error.name)) this.#fail(error.message);
     });
   }
@@ -93,7 +93,7 @@ export class Player extends EventTarget {
   #tick() {
     const now = this.audio.currentTime;
     const { start, end } = this.track ?? {};
-    // Only when the end is crossed: a listener may go beyond the span and stay there.
+    // Loops only when playback crosses the end, so that one can seek beyond it and listen there.
     if (this.loop && end > start && this.#last < end && now >= end) this.seek(start);
     else this.#last = now;
     this.#tell("time");
@@ -112,7 +112,7 @@ export class Player extends EventTarget {
     if (error?.status === 503 && this.#tries < RETRIES) {
       this.#tries += 1;
       setTimeout(() => track === this.track && this.#reload(), 1000 * (error.retryAfter ?? 1));
-    } else if (error) this.#fail(error.message || "the server does not answer");
+    } else if (error) this.#fail(error.message || "the server is not responding");
     else this.#fail("the browser cannot play this format");
   }
 
@@ -143,6 +143,6 @@ function keep(isOn) {
   try {
     localStorage.setItem(LOOP, isOn ? "on" : "off");
   } catch {
-    // Storage is refused: the choice lasts for the page.
+    // Storage is blocked: the choice lasts until the page is closed.
   }
 }

@@ -1,4 +1,4 @@
-// The bar at the foot of the page: what plays, where it is, loop and volume.
+// Player at the bottom of the page: current sound, position, loop and volume.
 
 import { byId, setIcon } from "./dom.js";
 import { clock } from "./format.js";

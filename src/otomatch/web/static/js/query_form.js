@@ -1,14 +1,14 @@
-// The search field and the filters: typing changes the state, the state fills the fields.
+// Search field and filters: typing changes the state, and the state fills the fields.
 
 import { byId } from "./dom.js";
 import { plural } from "./format.js";
 import { change, state } from "./state.js";
 
-const PAUSE = 180; // milliseconds without a key before a search starts
+const PAUSE = 180; // milliseconds after the last key press before a search starts
 const FIELDS = ["q", "not", "folder", "min", "max"];
 
 const timers = new Map();
-// While one field is edited, its searches are one entry of the history.
+// All searches while one field is being edited share one history entry.
 let edited = null;
 
 export function wireForm() {
@@ -39,7 +39,7 @@ export function showForm() {
   for (const name of FIELDS) {
     const field = byId(name);
     if (name === "folder") offer(state().folder);
-    // What is being typed is not overwritten by what was asked a moment ago.
+    // The state of a moment ago must not overwrite what is being typed.
     const isTyped = edited === name || timers.has(name);
     if (field.value !== state()[name] && !isTyped) field.value = state()[name];
     field.closest(".field")?.classList.toggle("set", state()[name] !== "");
@@ -55,13 +55,13 @@ export function showFolders(folders) {
   const options = folders.map(({ path, name, sounds }) => {
     return new Option(`${name} (${sounds})`, path);
   });
-  select.replaceChildren(new Option("all", ""), ...options);
+  select.replaceChildren(new Option("All folders", ""), ...options);
   select.title = plural(folders.length, "folder");
   offer(state().folder);
   select.value = state().folder;
 }
 
-// A folder of an old address that the library no longer has stays visible, so it can be removed.
+// A folder in the address that the library no longer has stays visible, so that it can be removed.
 function offer(folder) {
   const select = byId("folder");
   if (folder && ![...select.options].some((option) => option.value === folder)) {
@@ -69,7 +69,7 @@ function offer(folder) {
   }
 }
 
-// Another entry of the history counts for more than what was being typed.
+// Going to another history entry discards what was being typed.
 export function forgetTyping() {
   for (const timer of timers.values()) clearTimeout(timer);
   timers.clear();
@@ -88,7 +88,7 @@ function commit(name) {
   if (value === state()[name]) return;
   const replace = edited === name;
   edited = name;
-  // Words replace the sound of the library that was asked for; a file stays beside them.
+  // Words replace a sound of the library, but are combined with a file.
   change(name === "q" && value ? { q: value, like: "", name: "", start: "" } : { [name]: value }, {
     replace,
   });

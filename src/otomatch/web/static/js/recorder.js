@@ -1,4 +1,4 @@
-// A sound recorded with the microphone.
+// Records a sound with the microphone.
 
 import { byId, setIcon } from "./dom.js";
 import { toast } from "./toast.js";
@@ -52,7 +52,7 @@ export class Recorder {
     this.button.classList.toggle("recording", isRecording);
     setIcon(this.button, isRecording ? "stop" : "mic");
     delete this.button.dataset.time;
-    const label = isRecording ? "Stop recording and search" : "Record a sound to search with";
+    const label = isRecording ? "Stop and search" : "Search with a recording";
     this.button.setAttribute("aria-label", label);
     if (isRecording) this.#timer = setInterval(() => this.#tick(), 100);
   }
@@ -65,7 +65,7 @@ export class Recorder {
 }
 
 function microphone() {
-  // Browsers hide it from pages that came by plain http from another machine.
+  // Browsers hide it from pages loaded over plain http from another machine.
   if (!navigator.mediaDevices || !window.MediaRecorder) throw new Error("hidden");
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   return navigator.mediaDevices.getUserMedia({ audio: plain });
@@ -79,11 +79,11 @@ function file(parts, type) {
 
 function why(error) {
   if (error.name === "NotAllowedError") {
-    return "The browser refused the microphone. Allow it for this page (the icon beside the address), then try again.";
+    return "Microphone access was denied. Allow it for this page with the icon next to the address, then try again.";
   }
-  if (error.name === "NotFoundError") return "No microphone was found. Connect one, then try again.";
+  if (error.name === "NotFoundError") return "No microphone found. Connect one and try again.";
   if (error.name === "NotReadableError") {
-    return "Another program is using the microphone. Close it, then try again.";
+    return "The microphone is in use by another program. Close that program and try again.";
   }
-  return "Browsers record only on pages from this machine or over https. Drop a file instead.";
+  return "Browsers allow recording only over https or on the server’s own machine. Drop a sound file instead.";
 }

@@ -1,4 +1,4 @@
-// The list of results: rows kept by sound, so that what stays on the page does not flicker.
+// List of results. Rows are reused for the same sound, so that they do not flicker.
 
 import { el } from "./dom.js";
 import { Row } from "./row.js";
@@ -28,7 +28,7 @@ export class Results {
     this.#rows = rows;
     this.list.replaceChildren(...[...rows.values()].map((row) => row.node));
     this.list.removeAttribute("aria-busy");
-    // Where the focus was in a row that is gone, it goes to the best hit, not to the page's top.
+    // If the focused row is gone, focus moves to the best hit instead of the top of the page.
     if (hadFocus) (focused.isConnected ? focused : this.list.firstChild)?.focus();
   }
 
@@ -50,7 +50,7 @@ export class Results {
     if (!this.#rows.size) this.list.replaceChildren();
   }
 
-  // The row that has the focus, or holds what has it.
+  // Returns the row that has or contains the focus, or null.
   focused() {
     const node = document.activeElement?.closest(".hit");
     return [...this.#rows.values()].find((row) => row.node === node) ?? null;
@@ -60,7 +60,7 @@ export class Results {
     this.#rows.get(hit?.id)?.node.focus();
   }
 
-  // Moves the focus; false where there is no row to go to.
+  // Moves the focus; returns false if there is no row to move to.
   move(step) {
     const rows = [...this.#rows.values()];
     const at = rows.indexOf(this.focused());

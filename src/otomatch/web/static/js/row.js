@@ -1,4 +1,4 @@
-// One result: its row in the list.
+// Row of one result.
 
 import { spectrogramUrl } from "./api.js";
 import { el, icon, setIcon } from "./dom.js";
@@ -8,7 +8,7 @@ const PICTURE = { width: 640, height: 72 };
 const RETRIES = 3;
 
 export class Row {
-  // ``actions``: play(hit, seconds), like(hit), copy(hit, button)
+  // ``actions``: toggle(hit), play(hit, seconds), like(hit), copy(hit)
   constructor(hit, actions) {
     this.hit = hit;
     this.actions = actions;
@@ -30,7 +30,7 @@ export class Row {
     this.showPlaying(false);
   }
 
-  // The same sound in another search: other relevance, perhaps another span.
+  // Shows the same sound for another search, with another relevance and perhaps another part.
   update(hit) {
     this.hit = hit;
     const percent = Math.round(100 * hit.relevance);
@@ -61,8 +61,8 @@ export class Row {
   #about() {
     const { hit } = this;
     this.when = el("span", { className: "when" });
-    const title = "Words of the query are in its name, folders or tags";
-    this.named = el("span", { className: "named", title }, "named");
+    const title = "The name, folders or tags contain words of the query";
+    this.named = el("span", { className: "named", title }, "text match");
     const said = [...new Set([hit.label, hit.caption, hit.tags].filter(Boolean))];
     return el(
       "div",
@@ -96,10 +96,10 @@ export class Row {
   #relevance() {
     return el(
       "p",
-      { className: "relevance", title: "Relevance, of 100" },
+      { className: "relevance", title: "Relevance, from 0 to 100" },
       el("span", { className: "unseen" }, "Relevance "),
       this.percent,
-      el("span", { className: "unseen" }, " of 100"),
+      el("span", { className: "unseen" }, " out of 100"),
       el("span", { className: "bar", "aria-hidden": "true" }, this.bar),
     );
   }
@@ -116,13 +116,13 @@ export class Row {
   }
 }
 
-// Label, caption and tags, set apart by a dot that screen readers skip.
+// Label, caption and tags, separated by a dot that screen readers skip.
 function words(said) {
   const dot = () => el("span", { className: "dot", "aria-hidden": "true" }, " · ");
   return said.flatMap((text, i) => (i ? [dot(), text] : [text]));
 }
 
-// A picture that an overloaded server refused is asked for again, later each time.
+// Retries a spectrogram that an overloaded server refused, with increasing delays.
 function retry(image) {
   let tries = 0;
   const address = image.src;

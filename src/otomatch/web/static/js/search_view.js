@@ -1,4 +1,4 @@
-// Runs the search that the state asks for, and shows how it went above and in the list.
+// Runs the search in the state, and shows its results or errors.
 
 import { showFilterChips, showSoundChip } from "./chips.js";
 import { byId } from "./dom.js";
@@ -10,16 +10,16 @@ import { Searcher } from "./searcher.js";
 import * as store from "./state.js";
 import { toast } from "./toast.js";
 
-const WEAK = 0.2; // relevance, a probability
+const WEAK = 0.2; // relevance, as a probability
 
 export class SearchView {
   #searcher = new Searcher();
   #asked = null;
-  topics = []; // what the library holds, offered where nothing is asked yet
+  topics = []; // suggestions, shown before the first search
   isEmptyLibrary = false;
   libraryName = "LIBRARY";
 
-  // ``shown(hits)`` is called whenever the list has changed
+  // ``shown(hits)`` is called whenever the results have changed
   constructor(results, { listen, folderName, shown }) {
     Object.assign(this, { results, listen, folderName, shown });
     this.#searcher.addEventListener("start", () => this.#showStart());
@@ -28,7 +28,7 @@ export class SearchView {
     byId("more").addEventListener("click", () => store.showMore());
   }
 
-  // Searches if what is asked has changed; ``again`` asks the same once more.
+  // Searches if the query has changed, or in any case with ``again``.
   update(again = false) {
     showSoundChip(this.listen);
     showFilterChips(this.folderName);
@@ -38,7 +38,7 @@ export class SearchView {
     if (!isNew && !again && query.k === this.k) return;
     [this.#asked, this.k] = [asked, query.k];
     if (isNew) scrollTo(0, 0);
-    if (isNew && store.soundWasLost()) toast("The sound of this search was not kept. Drop it again.");
+    if (isNew && store.soundWasLost()) toast("The sound of this search is no longer available. Drop it again.");
     const fault = findFault(query);
     showFaultyFields(fault?.fields ?? []);
     if (fault && !this.isEmptyLibrary) this.#showFault(fault);
@@ -74,7 +74,7 @@ export class SearchView {
     byId("count").textContent = summary(hits, total);
     if (!hits.length) notices.showNoHit(store.isNarrowed(), store.clearNarrowing);
     byId("more").hidden = hits.length < this.k || !store.canShowMore();
-    // The button is gone or further down now; what it brought begins here.
+    // The button has moved or is gone, so focus the first of the new results.
     if (hadFocus) this.results.focus(hits.find((hit) => !before.has(hit.id)) ?? hits.at(-1));
     const { q, name } = store.state();
     document.title = `${[q, name, store.sound()?.name].filter(Boolean).join(" + ")} – otomatch`;
@@ -82,7 +82,7 @@ export class SearchView {
 
   #showFailure(detail) {
     byId("progress").classList.remove("busy");
-    // What was found before stays in sight while the server is away, but not under another question.
+    // Previous results stay visible while the search is being retried, but not after another error.
     if (detail.wait === null) this.#finish([], "", "");
     this.results.showStopped();
     const isBySound = store.sound() || store.state().like;
@@ -90,7 +90,7 @@ export class SearchView {
     notices.showFailure(detail, { retry: () => this.update(true), dropSound });
   }
 
-  // The button that was pressed goes with its notice.
+  // The pressed button disappears with its notice.
   #leave(act) {
     act();
     byId("q").focus();
@@ -107,10 +107,10 @@ export class SearchView {
   }
 }
 
-// Nearest is not near: a library may hold nothing of the kind, and the page says so.
+// The best hits may still be poor; the summary says so if all of them are.
 function summary(hits, total) {
-  if (!hits.length) return `None of ${plural(total, "sound")}`;
+  if (!hits.length) return `0 of ${plural(total, "sound")}`;
   const isWeak = Math.max(...hits.map((hit) => hit.relevance)) < WEAK;
-  const order = isWeak ? "nearest first, but none is a good match" : "best first";
+  const order = isWeak ? "best first, but none is a good match" : "best first";
   return `${count(hits.length)} of ${plural(total, "sound")}, ${order}`;
 }

@@ -1,5 +1,5 @@
-// Runs one search at a time: a new one aborts the old; an overloaded or vanished server is asked
-// again after a while.
+// Runs one search at a time. A new search aborts the old one; a search that an overloaded or
+// unreachable server did not answer is retried after a while.
 
 import { search } from "./api.js";
 
@@ -9,8 +9,8 @@ export class Searcher extends EventTarget {
   #abort = null;
   #timer = null;
 
-  // Events: start, result (detail: the answer), failure (detail: { error, wait }), wait in seconds
-  // until it tries again by itself or null.
+  // Events: start, result (detail: the answer), failure (detail: { error, wait }). ``wait`` is the
+  // number of seconds until the automatic retry, or null.
   async run(query, sound) {
     this.stop();
     const abort = (this.#abort = new AbortController());

@@ -1,6 +1,5 @@
-// What is asked for, kept in the address so that reload, back and bookmarks work.
-// A dropped or recorded sound cannot be in an address: it stays in memory, under the number that
-// its history entry carries.
+// Current search, kept in the address so that reload, back and bookmarks work. A dropped or
+// recorded sound stays in memory, under the number stored in its history entry.
 
 const EMPTY = { q: "", not: "", folder: "", min: "", max: "", like: "", start: "", name: "", view: "" };
 const PAGE = 20;
@@ -13,19 +12,19 @@ let current = read();
 
 export const state = () => current;
 export const sound = () => sounds[history.state?.sound] ?? null;
-// True where an entry of the history had a sound that a reload has lost.
+// True if the history entry had a sound that was lost by reloading the page.
 export const soundWasLost = () => history.state?.sound !== undefined && sound() === null;
 export const isAsked = () => Boolean(current.q.trim() || current.like || sound());
 export const isNarrowed = () => NARROWING.some((name) => current[name] !== "");
 export const canShowMore = () => current.k < MOST;
 
-// A listener is told whether the browser has gone to another entry of the history.
+// Listeners get true if the browser moved to another history entry.
 export function subscribe(listener) {
   listeners.push(listener);
 }
 
-// Asks for something else. ``replace`` changes the entry of the history in place of adding one;
-// ``file`` is a sound to search by, or null for none.
+// Changes the search. ``replace`` replaces the history entry instead of adding one; ``file`` is a
+// sound to search by, or null.
 export function change(patch, { replace = false, file = sound() } = {}) {
   const isPaging = Object.keys(patch).every((name) => name === "k" || name === "view");
   const next = { ...current, ...(isPaging ? {} : { k: PAGE }), ...patch };

@@ -1,4 +1,4 @@
-// Dark or light: the system's choice until the reader makes another, which is remembered.
+// Dark or light theme: the system's until the user chooses another, which is remembered.
 
 const KEY = "otomatch-theme";
 const system = matchMedia("(prefers-color-scheme: dark)");
@@ -7,7 +7,7 @@ export const isDark = () => (stored() ?? (system.matches ? "dark" : "light")) ==
 
 export function toggleTheme() {
   const wanted = isDark() ? "light" : "dark";
-  // The system's own choice is followed again, not pinned.
+  // Choosing the system's theme follows the system again, instead of pinning that theme.
   if ((wanted === "dark") === system.matches) remove();
   else store(wanted);
   apply();
@@ -20,7 +20,8 @@ function apply() {
   dispatchEvent(new Event("themechange"));
 }
 
-// Storage may be refused (private windows, blocked cookies): the choice then lasts for the page.
+// Storage may be blocked (private windows, blocked cookies); the choice then lasts until the page
+// is closed.
 let fallback = null;
 
 function stored() {

@@ -1,4 +1,4 @@
-// A short message that goes away by itself.
+// Short message that disappears by itself.
 
 import { byId } from "./dom.js";
 

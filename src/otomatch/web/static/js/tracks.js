@@ -1,4 +1,4 @@
-// What the player plays: a hit, a point of the map, or the file that is searched with.
+// Tracks for the player: a hit, a point of the map, or the file to search with.
 
 import { soundUrl } from "./api.js";
 
@@ -22,10 +22,10 @@ export const trackOfPoint = ({ id, name }, where) => ({
   duration: null,
 });
 
-const urls = new WeakMap(); // one address for each file, however often it is played
+const urls = new WeakMap(); // one address per file, however often it is played
 
 export function trackOfFile(file) {
   if (!urls.has(file)) urls.set(file, URL.createObjectURL(file));
-  const [id, where] = ["", "the sound you search with"];
+  const [id, where] = ["", "your sound"];
   return { id, name: file.name, where, url: urls.get(file), start: 0, end: 0, duration: null };
 }

@@ -1,4 +1,4 @@
-// The list and the map: side by side on a wide page, one at a time on a narrow one.
+// Results and map: side by side on a wide page, one at a time on a narrow one.
 
 import { byId } from "./dom.js";
 import { change, state } from "./state.js";
@@ -7,7 +7,7 @@ export function wireViews() {
   byId("view-list").addEventListener("click", () => change({ view: "" }));
   byId("view-map").addEventListener("click", () => change({ view: "map" }));
   byId("map-wide").addEventListener("click", toggleMap);
-  // The map stands under the head, however tall that is.
+  // The map is positioned below the head and above the player, whose heights vary.
   const head = byId("head");
   new ResizeObserver(() => {
     document.documentElement.style.setProperty("--head", `${head.offsetHeight}px`);

@@ -1,4 +1,4 @@
-// Where the map's points lie on the screen: zoom and pan.
+// Zoom and pan: maps points to positions on the screen.
 
 const MARGIN = 28; // pixels
 const CLOSEST = 60;
@@ -15,9 +15,9 @@ export class Camera {
     return this.#scale;
   }
 
-  // The points' extent fills the stage, however the projection used its unit square.
+  // Fits the extent of the points, which need not fill the unit square, to the stage.
   frame(points) {
-    // Not Math.min(...): an engine takes only so many arguments.
+    // Not Math.min(...), because the number of arguments is limited.
     const least = (axis) => points.reduce((value, point) => Math.min(value, point[axis]), 1);
     const most = (axis) => points.reduce((value, point) => Math.max(value, point[axis]), 0);
     const [left, top] = [least("x"), least("y")];
@@ -60,7 +60,7 @@ export class Camera {
     this.#keepInside();
   }
 
-  // Moves as little as brings a place of the screen away from the edges.
+  // Pans by the minimum that moves a position away from the edges.
   reveal(x, y) {
     const edge = 2 * MARGIN;
     const into = (value, size) => Math.max(edge - value, 0) + Math.min(size - edge - value, 0);

@@ -1,4 +1,4 @@
-// The map on its canvas. Draws once a frame at most, and only when something changed.
+// Draws the map on its canvas, at most once per frame and only after a change.
 
 import { Camera } from "./camera.js";
 import { nearest, nextInDirection } from "./nearest.js";
@@ -6,13 +6,13 @@ import { readPalette, stamp } from "./palette.js";
 import { Raster } from "./raster.js";
 
 const DIMMED = 0.22;
-const REACH = 14; // pixels from a point that still mean it
+const REACH = 14; // maximum distance in pixels between the pointer and its point
 const LABEL_GAP = 6;
 const LONGEST_LABEL = 28;
 
 export class Drawing {
   camera = new Camera();
-  hovered = -1; // indices into points
+  hovered = -1; // index of a point, as for cursor and playing
   cursor = -1;
   playing = -1;
   #points = [];
@@ -41,7 +41,7 @@ export class Drawing {
     this.#xs = new Float32Array(points.length);
     this.#ys = new Float32Array(points.length);
     this.hits = this.#hits;
-    this.#stamps.clear(); // of other clusters
+    this.#stamps.clear(); // the clusters have changed
     this.camera.frame(points);
     this.#clusters = clusters
       .map((cluster) => ({ ...cluster, ...middle(points.filter((p) => p.cluster === cluster.id)) }))
@@ -60,7 +60,7 @@ export class Drawing {
     this.due();
   }
 
-  // Draws with the next frame, once, however often it is asked for.
+  // Schedules a draw with the next frame, however often it is called.
   due() {
     if (this.#isDue) return;
     this.#isDue = true;
@@ -85,7 +85,7 @@ export class Drawing {
 
   #resize() {
     const { clientWidth, clientHeight } = this.canvas.parentElement;
-    if (!clientWidth || !clientHeight) return; // not shown (phone, list view)
+    if (!clientWidth || !clientHeight) return; // hidden, as in the list view on a phone
     this.camera.resize(clientWidth, clientHeight);
     this.canvas.width = Math.round(clientWidth * devicePixelRatio);
     this.canvas.height = Math.round(clientHeight * devicePixelRatio);
@@ -96,7 +96,7 @@ export class Drawing {
 
   #draw() {
     const { camera, canvas } = this;
-    const draw = canvas.getContext("2d", { willReadFrequently: true }); // its pixels are ours
+    const draw = canvas.getContext("2d", { willReadFrequently: true }); // pixels come from the CPU
     for (let i = 0; i < this.#points.length; i += 1) {
       this.#xs[i] = camera.screenX(this.#points[i].x);
       this.#ys[i] = camera.screenY(this.#points[i].y);
@@ -115,10 +115,10 @@ export class Drawing {
 
   get #radius() {
     const base = this.#points.length < 500 ? 4.5 : this.#points.length < 4000 ? 3.2 : 2.4;
-    return Math.round(4 * base * this.camera.zoom ** 0.3) / 4; // few sizes: few stamps
+    return Math.round(4 * base * this.camera.zoom ** 0.3) / 4; // rounded, for few stamps
   }
 
-  // Of the hits or of the others: ``hit`` is 1 or 0.
+  // Draws the hits (``hit`` is 1) or the other points (0).
   #marks(hit, look) {
     const { width, height } = this.camera;
     const marks = this.#stampsFor(look);
@@ -132,7 +132,7 @@ export class Drawing {
     }
   }
 
-  // By cluster; made once for each look, not for each point or frame.
+  // Returns the stamps by cluster, made once per look instead of per point and frame.
   #stampsFor(look) {
     const key = `${look.radius} ${look.outline} ${look.alpha}`;
     if (!this.#stamps.has(key)) {
@@ -144,7 +144,7 @@ export class Drawing {
     return this.#stamps.get(key);
   }
 
-  // Larger clusters first; a label that would lie on another is left out until there is room.
+  // Draws the labels of larger clusters first, and omits a label that would overlap another.
   #labels(draw) {
     draw.font = `600 12px ${this.palette.font}`;
     draw.textAlign = "center";
@@ -180,7 +180,7 @@ export class Drawing {
 
 const overlaps = (a, b) => Math.abs(a.y - b.y) < 18 && Math.abs(a.x - b.x) < a.half + b.half;
 
-// The median, which stays among the points where a mean lands between two groups.
+// The median, because the mean of two groups would be between them.
 function middle(points) {
   const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
   return { x: median(points.map((p) => p.x)), y: median(points.map((p) => p.y)) };

@@ -1,8 +1,8 @@
-// Pointer, wheel and pinch on the map's canvas.
+// Pointer, wheel and pinch gestures on the map's canvas.
 
-const STILL = 5; // pixels that a press may move and still be a click
+const STILL = 5; // maximum movement of a click, in pixels
 
-// ``on``: hover(x, y) | leave() | press(x, y) | moved(), in the canvas's pixels
+// ``on``: hover(x, y), leave(), press(x, y), moved(); positions are in pixels of the canvas
 export function wireGestures(canvas, camera, on) {
   const fingers = new Map();
   let travelled = 0;
@@ -35,7 +35,7 @@ export function wireGestures(canvas, camera, on) {
     const wasAlone = fingers.size === 1 && fingers.delete(event.pointerId);
     if (!wasAlone) {
       fingers.delete(event.pointerId);
-      travelled = Infinity; // the rest of a pinch is no click
+      travelled = Infinity; // the end of a pinch is not a click
     } else if (event.type === "pointerup" && travelled < STILL) on.press(...place(event));
   };
   canvas.addEventListener("pointerup", lift);

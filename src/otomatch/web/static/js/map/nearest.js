@@ -1,4 +1,4 @@
-// Which point is meant: the one under the pointer, or the next one in a direction.
+// Finds the point under the pointer, or the next one in a direction.
 
 const DIRECTIONS = {
   ArrowLeft: [-1, 0],
@@ -7,7 +7,7 @@ const DIRECTIONS = {
   ArrowDown: [0, 1],
 };
 
-// ``xs`` and ``ys`` are screen positions; -1 where no point is within ``reach`` pixels.
+// ``xs`` and ``ys`` are screen positions. Returns -1 if no point is within ``reach`` pixels.
 export function nearest(xs, ys, x, y, reach = Infinity) {
   let best = -1;
   let least = reach * reach;
@@ -18,7 +18,7 @@ export function nearest(xs, ys, x, y, reach = Infinity) {
   return best;
 }
 
-// The nearest point within 45 degrees of the arrow; what lies aside counts double.
+// Returns the nearest point within 45 degrees of an arrow key, or -1; distance aside counts double.
 export function nextInDirection(xs, ys, from, key) {
   const [dx, dy] = DIRECTIONS[key];
   let best = -1;

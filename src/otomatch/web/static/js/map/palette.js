@@ -1,5 +1,6 @@
-// The marks of the clusters. Colours are Okabe and Ito's, which stay apart for every kind of colour
-// vision, in a darker and a lighter version (css/map.css); beyond eight clusters the shape changes.
+// Marks of the clusters. The colours are Okabe and Ito's, which people with any colour vision can
+// tell apart, in a darker and a lighter version (css/map.css). Every eight clusters, the shape
+// changes.
 
 const COLOURS = 8;
 const SHAPES = [circle, diamond, square, triangle];
@@ -8,7 +9,7 @@ export function readPalette(node) {
   const style = getComputedStyle(node);
   const value = (name) => style.getPropertyValue(name).trim();
   const probe = node.appendChild(document.createElement("i"));
-  // light-dark() is resolved by the browser only for a real property.
+  // Browsers resolve light-dark() only for real properties.
   const colour = (name) => {
     probe.style.color = `var(${name})`;
     return getComputedStyle(probe).color;
@@ -26,8 +27,8 @@ export function readPalette(node) {
   return palette;
 }
 
-// The pixels of a mark, drawn once and put thousands of times. ``radius`` and ``outline`` are in
-// CSS pixels, of which ``ratio`` of the screen's make one.
+// Draws the pixels of a mark once, to be copied thousands of times. ``radius`` and ``outline`` are
+// in CSS pixels, each ``ratio`` pixels of the screen wide.
 export function stamp(palette, cluster, { radius, outline, alpha, ratio }) {
   const size = 2 * Math.ceil((1.2 * radius + outline + 0.5) * ratio);
   const draw = new OffscreenCanvas(size, size).getContext("2d", { willReadFrequently: true });

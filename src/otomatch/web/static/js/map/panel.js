@@ -1,4 +1,4 @@
-// The map beside the results: what it shows, says and plays, and its states.
+// Map beside the results: its points, tooltip, keys and states.
 
 import * as api from "../api.js";
 import { byId, el } from "../dom.js";
@@ -7,7 +7,7 @@ import { Drawing } from "./drawing.js";
 import { wireGestures } from "./gestures.js";
 import { isDirection } from "./nearest.js";
 
-const POLLS = [1, 1, 2, 3, 5]; // seconds between questions while it is computed
+const POLLS = [1, 1, 2, 3, 5]; // seconds between requests while the map is being computed
 const ZOOM = 1.5;
 
 export class MapPanel {
@@ -16,7 +16,7 @@ export class MapPanel {
   #index = new Map();
   #timer = null;
 
-  // ``actions``: toggle(point), like(point); ``changed()`` is called when there is a new map
+  // ``actions``: toggle(point), like(point); ``changed()`` is called after a new map is shown
   constructor(actions, changed) {
     this.actions = actions;
     this.changed = changed;
@@ -40,15 +40,15 @@ export class MapPanel {
   }
 
   async load(tries = 0) {
-    clearTimeout(this.#timer); // one question at a time
+    clearTimeout(this.#timer); // one request at a time
     try {
       this.#receive(await api.map(), tries);
     } catch (error) {
       if (error.status === 503) {
-        this.#say("The server is busy; the map follows.");
+        this.#say("The server is busy. The map will appear shortly.");
         this.#askAgain(tries, error.retryAfter ?? 3);
       } else {
-        this.#say(error.message || "The server does not answer, so there is no map.", true);
+        this.#say(error.message || "The server is not responding, so the map is not available.", true);
       }
     }
   }
@@ -67,7 +67,7 @@ export class MapPanel {
     this.drawing.due();
   }
 
-  // The result under the pointer or the focus, found on the map.
+  // Marks a result on the map.
   pointOut(id) {
     this.drawing.hovered = this.#index.get(id) ?? -1;
     this.drawing.due();
@@ -76,16 +76,16 @@ export class MapPanel {
   #receive({ state, points, clusters }, tries) {
     if (state === "computing") this.#wait(points, clusters, tries);
     else if (state === "failed") this.#say("The map could not be drawn.", true);
-    else if (state === "empty" || !points.length) this.#say("Nothing to draw yet.");
+    else if (state === "empty" || !points.length) this.#say("No sounds to show yet.");
     else this.#show(points, clusters);
   }
 
-  // Until the new map is there, that of the library as it was is shown, if there is one.
+  // Shows the previous map, if there is one, until the new map is computed.
   #wait(points, clusters, tries) {
     const isFirst = tries === 0 || !points.length;
-    if (!points.length) this.#say("Drawing the map …", false, true);
+    if (!points.length) this.#say("Drawing the map…", false, true);
     else if (isFirst) this.#show(points, clusters);
-    if (points.length) byId("map-summary").textContent = "A new map is being drawn …";
+    if (points.length) byId("map-summary").textContent = "Updating the map…";
     this.#askAgain(tries + 1, POLLS[Math.min(tries, POLLS.length - 1)]);
   }
 
@@ -116,7 +116,7 @@ export class MapPanel {
       canRetry ? again : "",
     );
     box.hidden = false;
-    this.canvas.hidden = true; // nothing to move about on
+    this.canvas.hidden = true; // the keys have nothing to move on
     byId("map-live").textContent = text;
   }
 
@@ -182,19 +182,19 @@ export class MapPanel {
     else if (key === "-") this.#zoom(1 / ZOOM);
     else if (key === "0") this.#zoom(0);
     else return;
-    event.preventDefault(); // not for the page's own keys, nor for scrolling
+    event.preventDefault(); // keeps the page's shortcuts and scrolling from using the key
   }
 
   #step(index) {
     const live = byId("map-live");
     if (index < 0) {
-      live.textContent = "No sound further that way";
+      live.textContent = "No more sounds in this direction";
       return;
     }
     this.drawing.cursor = index;
     this.drawing.camera.reveal(...this.drawing.place(index));
     this.drawing.due();
-    live.textContent = `${this.#describe(this.points[index])}${this.#isHit(index) ? ", a hit" : ""}`;
+    live.textContent = `${this.#describe(this.points[index])}${this.#isHit(index) ? ", search result" : ""}`;
     requestAnimationFrame(() => this.#tip(index));
   }
 

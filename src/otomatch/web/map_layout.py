@@ -1,8 +1,8 @@
-"""A library in two dimensions: where each sound lies, in which cluster, and what that is called.
+"""Lay out a library in two dimensions: a position, a cluster and a cluster label for its sounds.
 
-A part of the sounds (landmarks) is placed by t-SNE from a PCA start; the others lie among their
-nearest landmarks. Clusters are those of k-means in the model's space, as many as the silhouette
-likes best. Nothing is random but for fixed seeds: the same library gives the same map.
+Up to `LANDMARKS` sounds are placed by t-SNE, initialized by PCA; the others are placed among their
+nearest landmarks. The clusters are those of k-means in the model's space, and their number is the
+one with the best silhouette. All seeds are fixed: the same library always gives the same map.
 """
 
 import re
@@ -13,15 +13,18 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-TARGET = f"{__name__}:map_of"
+TARGET = f"{__name__}:compute_map"
+"""Function for `WorkerProcess` to call."""
 
 Vectors = npt.NDArray[np.float32]
 
 LANDMARKS = 2500
+"""Maximum number of sounds to place by t-SNE."""
+
 _CANDIDATES = (2, 3, 4, 5, 6, 8, 10, 12)
-_SAMPLE = 1000  # sounds by which the number of clusters is chosen
+_SAMPLE = 1000  # number of sounds for the silhouette
 _DIMENSIONS = 50
-_TOO_FEW = 10  # below, t-SNE has no neighbourhoods to keep
+_TOO_FEW = 10  # t-SNE has no neighbourhoods to preserve among fewer sounds
 _NEIGHBOURS = 3
 _LABEL_WORDS = 3
 _EMPTY_WORDS = {
@@ -45,23 +48,23 @@ _CASES = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 class MapJob(TypedDict):
-    """What a map is made from.
+    """Sounds to map.
 
     Attributes:
-        vectors: of each sound, (n, D).
-        texts: what is known of each in words, n.
+        vectors: Vectors of the n sounds, shape (n, D).
+        texts: Words known of each sound, length n.
     """
 
     vectors: Vectors
     texts: list[str]
 
 
-def map_of(job: MapJob) -> tuple[dict[str, Any], bytes]:
-    """Place and cluster sounds.
+def compute_map(job: MapJob) -> tuple[dict[str, Any], bytes]:
+    """Compute the positions and clusters of sounds.
 
     Returns:
-        ``places``: (x, y) within 0 and 1 of each; ``clusters``: the number of each one's cluster;
-        ``labels``: of the clusters. And nothing.
+        A mapping of ``places``, the (x, y) of each sound between 0 and 1; ``clusters``, the number
+        of each sound's cluster; and ``labels``, the label of each cluster. The bytes are empty.
     """
     reduced = _reduced(job["vectors"])
     clusters = cluster(reduced)
@@ -74,14 +77,14 @@ def map_of(job: MapJob) -> tuple[dict[str, Any], bytes]:
 
 
 def project(vectors: Vectors, landmarks: int = LANDMARKS) -> npt.NDArray[np.float64]:
-    """Places of sounds on a map.
+    """Return the positions of sounds on a map.
 
     Args:
-        vectors: (n, D), n at least 1.
-        landmarks: how many are placed by t-SNE at most.
+        vectors: Vectors of the sounds, shape (n, D), with n >= 1.
+        landmarks: Maximum number of sounds to place by t-SNE.
 
     Returns:
-        (n, 2), within 0 and 1; distances in both directions are to one scale.
+        Positions between 0 and 1, shape (n, 2). Both axes have the same scale.
     """
     n = len(vectors)
     if n <= landmarks:
@@ -97,7 +100,7 @@ def _embedding(vectors: Vectors) -> npt.NDArray[np.float64]:
 
     n = len(vectors)
     spread = np.ptp(vectors, axis=0).max()
-    if n < 2 or spread < 1e-9:  # all the same: side by side, so that each can be pointed at
+    if n < 2 or spread < 1e-9:  # identical sounds are placed side by side, to be told apart
         return np.stack([np.arange(n), np.zeros(n)], axis=1).astype(float)
     if n < _TOO_FEW:
         size = min(2, *vectors.shape)
@@ -113,7 +116,7 @@ def _embedding(vectors: Vectors) -> npt.NDArray[np.float64]:
 def _among(
     vectors: Vectors, landmarks: Vectors, placed: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Places of all vectors: means of their nearest landmarks' places, the nearer the heavier."""
+    """Return positions weighted by inverse squared distance to the nearest landmarks."""
     from sklearn.neighbors import NearestNeighbors
 
     distances, nearest = (
@@ -133,7 +136,7 @@ def _framed(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _reduced(vectors: Vectors) -> Vectors:
-    """The directions in which sounds differ, which is what costs and noise are saved by."""
+    """Project the vectors on their main directions, which saves time and removes noise."""
     from sklearn.decomposition import PCA
 
     if min(vectors.shape) <= _DIMENSIONS:
@@ -143,10 +146,10 @@ def _reduced(vectors: Vectors) -> Vectors:
 
 
 def cluster(vectors: Vectors) -> npt.NDArray[np.int64]:
-    """Number of the cluster of each sound, (n,), the largest cluster first.
+    """Return the number of each sound's cluster, shape (n,); cluster 0 is the largest.
 
     Args:
-        vectors: (n, D), n at least 1.
+        vectors: Vectors of the sounds, shape (n, D), with n >= 1.
     """
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
@@ -168,14 +171,14 @@ def cluster(vectors: Vectors) -> npt.NDArray[np.int64]:
 
 
 def cluster_labels(texts: Sequence[str], clusters: npt.NDArray[np.int64]) -> list[str]:
-    """What to call each cluster: the words that many of its sounds have and few others.
+    """Label each cluster with the words that are frequent in it and rare elsewhere.
 
     Args:
-        texts: what is known of each sound in words, n.
-        clusters: number of each sound's cluster, (n,).
+        texts: Words known of each sound, length n.
+        clusters: Number of each sound's cluster, shape (n,).
 
     Returns:
-        One label for each cluster, "group 3" where there is no word.
+        One label per cluster; "group 3", for example, if the sounds of the third have no words.
     """
     words = [set(words_of(text)) for text in texts]
     everywhere = Counter(word for own in words for word in own)
@@ -188,11 +191,11 @@ def cluster_labels(texts: Sequence[str], clusters: npt.NDArray[np.int64]) -> lis
 
 
 def _label(inside: Counter[str], everywhere: Counter[str], members: int, total: int) -> str:
-    """The words of highest weight: share of the members, times how much more than elsewhere."""
+    """Return the words with the highest weight, share * log(share / share elsewhere)."""
     weights = {}
     for word, count in inside.items():
         share = count / members
-        # One sound is added to those elsewhere, or a word of a single sound would weigh most.
+        # One sound is added elsewhere; a word of a single sound would otherwise weigh most.
         other = (everywhere[word] - count + 1) / (total - members + 2)
         weights[word] = share * float(np.log(share / other))
     ranked = sorted(weights, key=lambda word: (-weights[word], word))[:_LABEL_WORDS]
@@ -201,7 +204,7 @@ def _label(inside: Counter[str], everywhere: Counter[str], members: int, total: 
 
 
 def words_of(text: str) -> list[str]:
-    """Words of names, tags and captions that may say what a sound is."""
+    """Split names, tags and captions into words, without those that describe no sound."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     found = (word.lower() for word in _WORD.findall(_CASES.sub(" ", text)))

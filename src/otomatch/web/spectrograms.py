@@ -1,4 +1,4 @@
-"""Small log-mel spectrograms as PNG pictures with a palette."""
+"""Draw small log-mel spectrograms as PNG images with a colour palette."""
 
 import io
 import math
@@ -17,14 +17,14 @@ from otomatch.web.problems import Problem
 
 MEDIA_TYPE = "image/png"
 WIDTHS, HEIGHTS = (16, 2048), (16, 512)
-"""Smallest and largest size of a picture, pixels."""
+"""Minimum and maximum size of a spectrogram, in pixels."""
 
 _DENSE_SECONDS = 120.0
 _TRANSFORM_SECONDS = 2048 / 44_100
-_BANDS = 96  # more would be narrower than the transform resolves; taller pictures are stretched
+_BANDS = 96  # narrower bands would exceed the resolution of the transform; images are stretched
 _LOW, _HIGH = 30.0, 16_000.0
-_RANGE, _SILENT = 80.0, -95.0  # dB between the loudest and the darkest; of digital silence
-# Nine colours of matplotlib's "magma", evenly spaced; between them it is as good as linear.
+_RANGE, _SILENT = 80.0, -95.0  # dynamic range of an image, and level of digital silence, in dB
+# Nine evenly spaced colours of matplotlib's "magma", which is nearly linear between them.
 _MAGMA = np.array(
     [
         [0, 0, 4], [28, 16, 68], [79, 18, 123], [129, 37, 129], [181, 54, 122], [229, 80, 100],
@@ -34,38 +34,40 @@ _MAGMA = np.array(
 
 
 def palette() -> npt.NDArray[np.uint8]:
-    """256 colours whose lightness rises evenly, shape (256, 3)."""
+    """Return 256 colours of evenly increasing lightness, shape (256, 3)."""
     place = np.linspace(0, len(_MAGMA) - 1, 256)
     channels = [np.interp(place, np.arange(len(_MAGMA)), _MAGMA[:, c]) for c in range(3)]
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
-def picture(
+def draw_spectrogram(
     source: OpenedSound, start: float | None, end: float | None, width: int, height: int
 ) -> bytes:
-    """Draw a stretch of a sound: time from left to right, high pitch above.
+    """Draw a span of a sound, with time from left to right and high frequencies at the top.
 
-    Long stretches are sampled: each column then shows an excerpt in its middle.
+    Spans longer than 120 s are sampled: each column then shows a short excerpt from its middle.
 
     Args:
-        source: the sound.
-        start: seconds; None for the beginning.
-        end: seconds; None for the end.
-        width: pixels, within `WIDTHS`.
-        height: pixels, within `HEIGHTS`.
+        source: Sound to draw.
+        start: Start of the span, in seconds; None for the start of the sound.
+        end: End of the span, in seconds; None for the end of the sound.
+        width: Width in pixels, within `WIDTHS`.
+        height: Height in pixels, within `HEIGHTS`.
 
     Returns:
-        A PNG file.
+        The content of a PNG file.
 
     Raises:
-        AudioError: the file cannot be decoded.
-        Problem: 400, the sound ends before ``start``.
+        AudioError: The file cannot be decoded.
+        Problem: 400 if the span is empty.
     """
     duration = source.sound.duration
     first, last = start or 0.0, duration if end is None else min(end, duration)
     if last <= first:
         raise Problem(
-            400, f"the span from {first:g} to {last:g} s holds nothing; the sound has {duration:g}"
+            400,
+            f"the span from {first:g} to {last:g} s is empty; choose one within the sound's "
+            f"{duration:g} s",
         )
     draw = _dense if last - first <= _DENSE_SECONDS else _sampled
     return _png(draw(source, first, last, width).numpy(), height)
@@ -91,7 +93,7 @@ def _sampled(source: OpenedSound, first: float, last: float, width: int) -> Tens
 
 
 def _transform(rate: int) -> int:
-    """Samples of one transform, a power of 2."""
+    """Return the number of samples per transform, a power of 2."""
     return int(2 ** min(max(round(math.log2(_TRANSFORM_SECONDS * rate)), 8), 14))
 
 
@@ -103,14 +105,14 @@ def _log_mel(rate: int, hop: int) -> LogMel:
 
 
 def _columns(frames: Tensor, width: int) -> Tensor:
-    """Frames (n, bands) to columns (width, bands): the loudest of those that share one."""
+    """Convert (n, bands) frames to (width, bands) columns, each the maximum of its frames."""
     if len(frames) >= width:
         return nn.functional.adaptive_max_pool1d(frames.T, width).T
     return nn.functional.interpolate(frames.T[None], width, mode="linear")[0].T
 
 
 def _png(decibels: npt.NDArray[np.float32], height: int) -> bytes:
-    """Columns (width, bands) as a picture, the lowest band at the bottom."""
+    """Convert (width, bands) columns to a PNG image with the lowest band at the bottom."""
     loudest = float(decibels.max())
     shade = np.clip((decibels - loudest) / _RANGE + 1, 0, 1) * (loudest > _SILENT)
     grey = Image.fromarray((255 * shade.T[::-1]).round().astype(np.uint8))
