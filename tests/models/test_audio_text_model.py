@@ -404,7 +404,7 @@ def test_a_save_that_fails_leaves_the_old_model(model, saved, tmp_path, monkeypa
 
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere", "/nowhere/at/all"])
 def test_a_missing_folder_is_refused(name):
-    with pytest.raises(ModelError, match="is no model folder"):
+    with pytest.raises(ModelError, match="is not a model folder"):
         AudioTextModel.from_pretrained(name)
 
 

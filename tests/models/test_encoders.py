@@ -278,7 +278,7 @@ def test_dropout_is_a_probability_and_the_encoder_must_have_some(tiny_bert):
             text_encoder(str(tiny_bert), dropout=wrong)
     from transformers import PretrainedConfig
 
-    with pytest.raises(InvalidInputError, match=r"no dropout that could be 0\.2"):
+    with pytest.raises(InvalidInputError, match=r"no dropout to set to 0\.2"):
         override_dropout(PretrainedConfig(), 0.2)
 
 

@@ -406,7 +406,7 @@ def test_a_missing_checkpoint_says_what_to_give(tmp_path):
 
 def test_a_file_with_the_published_name_must_have_the_published_sum(tmp_path, narrow_checkpoint):
     path = save(narrow_checkpoint, tmp_path, NarrowCnn.published.name)
-    with pytest.raises(ModelError, match=f"expected {'0' * 32}; get the file again from https"):
+    with pytest.raises(ModelError, match=f"expected {'0' * 32}; download the file again from https"):
         NarrowCnn(path)
 
 

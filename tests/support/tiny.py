@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.encoders import SmallAudioEncoder, text_encoder
-from otomatch.training.config import Config, load_config
 from tests.support.sounds import hiss, tone, write_audio, write_csv
+
+if TYPE_CHECKING:
+    from otomatch.training.config import Config
 
 WORDS = (
     "a the deep middle high shrill long short steady rising tone hum whistle hiss dog barks rain"
@@ -154,8 +157,10 @@ def write_tones(root: Path, clips: int = 32, seconds: float = 0.5, splits: Seque
     return root
 
 
-def tiny_config(data: Path, bert: Path, *overrides: str) -> Config:
+def tiny_config(data: Path, bert: Path, *overrides: str) -> "Config":
     """Two epochs of three steps on a model of a few thousand parameters."""
+    from otomatch.training.config import load_config
+
     return load_config(
         None,
         [

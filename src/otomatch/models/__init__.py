@@ -1,4 +1,4 @@
-"""Audio-text models: encoders, heads, their embeddings, their folders."""
+"""Audio-text models: encoders, heads, embeddings and model folders."""
 
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.encoders import audio_encoder, text_encoder

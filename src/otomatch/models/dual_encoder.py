@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from otomatch.errors import InvalidInputError
 from otomatch.models.encoders import AudioEncoder, TextEncoder
 from otomatch.models.heads import projection_head
-from otomatch.transport.ground_metrics import GROUND_METRICS, GroundMetric
+from otomatch.transport import GROUND_METRICS, GroundMetric
 
 
 class DualEncoder(nn.Module):

@@ -1,4 +1,4 @@
-"""The heads that lead from an encoder's output into the joint space."""
+"""Projection heads: from an encoder's output to the joint space."""
 
 import torch
 from torch import Tensor, nn
@@ -8,16 +8,17 @@ from otomatch.errors import InvalidInputError
 
 
 class HeadDropout(nn.Dropout):
-    """Dropout whose mask is drawn on the CPU, wherever the head computes.
+    """Dropout whose mask is generated on the CPU, whatever device the head is on.
 
-    The masks of the two heads have one shape, and are drawn one after the other. On a GPU in half
-    precision PyTorch's seem to share random numbers, being alike row by row: training then learns
-    which caption stands beside which sound. With 40 % wrong captions the loss fell to 0.24 on an
-    H100 (torch 2.11, bfloat16), where the CPU's stays at 3.7; without wrong ones to 0.67, not 1.67.
+    The masks of the two heads have the same shape and are generated one after the other. In half
+    precision on a GPU, PyTorch's masks appear to share random numbers: they are correlated row by
+    row, so that training learns which caption is in the same row as which sound. With 40 %
+    mismatched captions the loss fell to 0.24 on an H100 (torch 2.11, bfloat16), compared with 3.7
+    for masks from the CPU; with none mismatched, to 0.67 compared with 1.67.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Drop entries of a tensor of any shape, in training."""
+        """Zero random entries of a tensor of any shape, in training."""
         if input.device.type == "cpu" or not self.training or self.p == 0:
             return super().forward(input)
         mask = functional.dropout(torch.ones(input.shape), self.p)
@@ -25,16 +26,16 @@ class HeadDropout(nn.Dropout):
 
 
 def projection_head(width: int, hidden: int, dim: int, dropout: float) -> nn.Module:
-    """A head of one hidden layer, or none where ``hidden`` is 0.
+    """Build a head with one hidden layer, or no head if ``hidden`` is 0.
 
     Args:
-        width: of the encoder's output.
-        hidden: units.
-        dim: dimensions D of the joint space.
-        dropout: of the hidden units, in training.
+        width: Width of the encoder's output.
+        hidden: Number of hidden units; 0 for no head.
+        dim: Dimensions D of the joint space.
+        dropout: Dropout probability of the hidden units, in training.
 
     Raises:
-        InvalidInputError: there is to be no head, but the encoder is not D wide.
+        InvalidInputError: ``hidden`` is 0 but the encoder's width is not D.
     """
     if hidden == 0:
         if width != dim:

@@ -38,7 +38,7 @@ def save_model(model: DualEncoder, folder: Path, card: str) -> None:
         ModelError: The folder exists and contains something other than a model.
     """
     if not _may_replace(folder):
-        raise ModelError(f"{folder} holds something other than a model; choose another folder")
+        raise ModelError(f"{folder} contains something other than a model; choose another folder")
     with replacing(folder) as partial:
         partial.mkdir()
         description = {
@@ -73,7 +73,9 @@ def load_model(build: Callable[..., M], name: str | Path) -> M:
         return build(**clap_arguments(str(name)))
     folder = _locate(name)
     if description.pop("format", None) != FORMAT:
-        raise ModelError(f"{folder}/{_CONFIG}: is not of the format {FORMAT}")
+        raise ModelError(
+            f"{folder}/{_CONFIG} is not of the format {FORMAT}; use the folder of a saved model"
+        )
     try:
         weights = load_file(folder / _WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
@@ -81,7 +83,7 @@ def load_model(build: Callable[..., M], name: str | Path) -> M:
     try:
         model = build(**_arguments(description, folder))
     except (KeyError, TypeError) as error:
-        raise ModelError(f"{folder}/{_CONFIG}: is malformed: {error!r}") from error
+        raise ModelError(f"{folder}/{_CONFIG} is malformed: {error!r}") from error
     _load_weights(model, weights, folder)
     return model
 
@@ -124,7 +126,7 @@ def _read_config(name: str | Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{name}: the model cannot be read: {error}") from error
     if not isinstance(description, dict):
-        raise ModelError(f"{name}/{_CONFIG}: is not of the format of a model")
+        raise ModelError(f"{name}/{_CONFIG} is not a JSON object")
     return description
 
 
@@ -135,7 +137,10 @@ def _locate(name: str | Path) -> Path:
 def _from_hub(name: str | Path, whole: bool) -> Path:
     """Download a model's folder, or only its ``config.json``."""
     if Path(name).exists() or str(name).startswith((".", "/")) or str(name).count("/") != 1:
-        raise ModelError(f"{name}: is no model folder (it has no {_CONFIG})")
+        raise ModelError(
+            f"{name} is not a model folder (it contains no {_CONFIG}); use the folder of a model "
+            "or a name on the Hugging Face hub, such as laion/clap-htsat-unfused"
+        )
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -43,15 +43,15 @@ def audio_encoder(
     """Build an audio encoder.
 
     Args:
-        name: a key of `AUDIO_ENCODERS`, or one with its checkpoint, as in
+        name: Key of `AUDIO_ENCODERS`, optionally with a checkpoint, as in
             ``clap:laion/clap-htsat-unfused``.
-        checkpoint: pretrained weights, for an encoder that takes some.
-        trainable: let training update the encoder; otherwise it is frozen.
-        settings: the other arguments of its constructor.
+        checkpoint: Pretrained weights, for encoders that accept them.
+        trainable: Let training update the encoder; if False, it is frozen.
+        settings: Other arguments of the encoder's constructor.
 
     Raises:
-        InvalidInputError: the name is unknown, or the encoder has no such setting.
-        ModelError: the checkpoint cannot be loaded.
+        InvalidInputError: The name is unknown, or the encoder has no such setting.
+        ModelError: The checkpoint cannot be loaded.
     """
     kind, _, named = name.partition(":")
     if kind not in AUDIO_ENCODERS:
@@ -60,7 +60,7 @@ def audio_encoder(
         )
     if named and checkpoint is not None:
         raise InvalidInputError(
-            f"audio encoder {name!r} names a checkpoint already; leave {checkpoint} out"
+            f"audio encoder {name!r} already names a checkpoint; leave {checkpoint} out"
         )
     if named or checkpoint is not None:
         settings["checkpoint"] = checkpoint or named
@@ -71,14 +71,17 @@ def audio_encoder(
 
 
 def text_encoder(name: str = "minilm", **settings: Any) -> TextEncoder:
-    """Build a text encoder: ``minilm`` (no download), a Hugging Face name or a local folder.
+    """Build a text encoder.
 
-    Behind ``clap:``, the name or folder of a CLAP. For the settings see `HuggingFaceTextEncoder`.
+    Args:
+        name: ``minilm`` (packaged, no download), a Hugging Face name, a local folder, or ``clap:``
+            followed by the name or folder of a CLAP.
+        settings: Other arguments of `HuggingFaceTextEncoder`.
 
     Raises:
-        InvalidInputError: the encoder has no such setting, or not with this value.
-        MissingDependencyError: ``minilm`` is asked for and its package is not installed.
-        ModelError: the name or folder cannot be loaded.
+        InvalidInputError: The encoder has no such setting, or does not accept its value.
+        MissingDependencyError: The name is ``minilm`` and its package is not installed.
+        ModelError: The name or folder cannot be loaded.
     """
     encoder: TextEncoder = _build(HuggingFaceTextEncoder, name, {"name": name, **settings})
     return encoder

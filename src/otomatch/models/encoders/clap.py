@@ -1,9 +1,9 @@
-"""CLAP (Wu et al., 2023): audio and text encoders that share a space, through transformers.
+"""CLAP (Wu et al., 2023): audio and text encoders that share a space, loaded with transformers.
 
-Each end takes only its half of a ``ClapModel``: the transformer and its projection. The log-mel
-front end is the feature extractor's, but its random truncation is not: a clip up to its length
-(10 s) is repeated to fill it and gives exactly transformers' own embedding, a longer one gives
-features of the whole, to be cut into windows.
+Each encoder is one half of a ``ClapModel``: the transformer and its projection. The log-mel front
+end is the feature extractor's, without its random truncation. A clip of up to the extractor's
+length (10 s) is repeated to that length, and its embedding equals transformers' own; a longer clip
+has features of its whole length, which are then cut into windows.
 """
 
 from dataclasses import asdict
@@ -20,22 +20,24 @@ from otomatch.models.encoders.pretrained import explaining, load, override_dropo
 
 PREFIX = "clap:"
 MODEL_TYPE = "clap"
-"""What ``config.json`` of a whole ``ClapModel`` says."""
-_ADVICE = "give the name or folder of a CLAP, such as laion/clap-htsat-unfused"
+"""Value of ``model_type`` in the ``config.json`` of a whole ``ClapModel``."""
+_ADVICE = "use the name or folder of a CLAP, such as laion/clap-htsat-unfused"
 
 
 class ClapAudioEncoder(Freezable):
-    """The audio half of an unfused CLAP: HTS-AT and its projection.
+    """Audio half of an unfused CLAP: HTS-AT and its projection.
+
+    Pass either a checkpoint, or the three other arguments for a network with random weights.
 
     Args:
-        checkpoint: Hugging Face name or local folder of a CLAP; with it, give nothing else.
-        config: of the network, as `describe` gives it; its weights are then random.
-        front_end: of the log-mel spectrogram, as `describe` gives it.
-        window_seconds: length of the clips that the network takes.
+        checkpoint: Hugging Face name or local folder of a CLAP.
+        config: Configuration of the network, as returned by `describe`.
+        front_end: Configuration of the log-mel spectrogram, as returned by `describe`.
+        window_seconds: Length of the clips that the network accepts, in seconds.
 
     Raises:
-        InvalidInputError: there is neither a checkpoint nor the three settings, or both.
-        ModelError: the checkpoint cannot be loaded, is no CLAP, or a fused one.
+        InvalidInputError: Neither a checkpoint nor the three settings are given, or both.
+        ModelError: The checkpoint cannot be loaded, is not a CLAP, or is a fused one.
 
     Shape:
         - features: (B, frames, bands), decibels, all clips of exactly ``window_seconds``
@@ -55,10 +57,10 @@ class ClapAudioEncoder(Freezable):
         elif checkpoint is None and config and front_end and window_seconds:
             half = _build_audio(config, LogMelConfig(**front_end), window_seconds)
         else:
-            raise InvalidInputError(f"a CLAP needs a checkpoint; {_ADVICE}, behind 'clap:'")
+            raise InvalidInputError(f"a CLAP needs a checkpoint; {_ADVICE}, after 'clap:'")
         self.network = half.network
         self.window_seconds: float | None = half.window_seconds
-        self.front_end = LogMel(half.front_end, torch.float64)  # as the extractor
+        self.front_end = LogMel(half.front_end, torch.float64)  # as in the extractor
         self.sample_rate, self.bands = half.front_end.sample_rate, half.front_end.mels
         self.frame_rate = half.front_end.sample_rate / half.front_end.hop
         self.feature_key = f"clap {half.front_end} {half.window_seconds}"
@@ -67,7 +69,7 @@ class ClapAudioEncoder(Freezable):
         self._frames = 1 + self._samples // half.front_end.hop
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of `audio_encoder` that build this encoder again, without its weights."""
+        """Return the arguments of `audio_encoder` that rebuild this encoder, not its weights."""
         return {
             "name": "clap",
             "config": _own_settings(self.network.config),
@@ -77,7 +79,10 @@ class ClapAudioEncoder(Freezable):
 
     @torch.no_grad()
     def features(self, waveform: Tensor) -> Tensor:
-        """(samples,) -> (frames, bands), decibels; a short sound is repeated, then padded."""
+        """Compute features (frames, bands) in dB of a waveform (samples,).
+
+        A sound shorter than ``window_seconds`` is repeated, then padded to that length.
+        """
         wave = waveform.to(self.front_end.window)
         wave = wave.repeat(max(1, self._samples // len(wave)))
         wave = nn.functional.pad(wave, (0, max(0, self._samples - len(wave))))
@@ -85,7 +90,7 @@ class ClapAudioEncoder(Freezable):
         return frames.to(waveform)
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encode a batch of windows, all of the length that the network takes."""
+        """Encode a batch of windows, all of the length that the network accepts."""
         short = lengths is not None and bool((lengths != self._frames).any())
         if features.shape[1] != self._frames or short:
             raise InvalidInputError(
@@ -124,7 +129,7 @@ def _load_audio(source: str) -> _AudioHalf:
             )
         if extractor.padding != "repeatpad":
             raise ModelError(
-                f"{source!r} fills up short sounds by {extractor.padding!r}, expected 'repeatpad'; "
+                f"{source!r} pads short sounds by {extractor.padding!r}, expected 'repeatpad'; "
                 f"{_ADVICE}"
             )
         network = load(ClapAudioModelWithProjection, source, config)
@@ -140,14 +145,14 @@ def _load_audio(source: str) -> _AudioHalf:
 
 
 def load_text(source: str, dropout: float | None) -> tuple[Any, Any]:
-    """Tokenizer and text half (transformer and projection) of a CLAP.
+    """Load the tokenizer and the text half (transformer and projection) of a CLAP.
 
     Args:
-        source: Hugging Face name or local folder of a CLAP, or of a text half saved alone.
-        dropout: see `override_dropout`.
+        source: Hugging Face name or local folder of a CLAP, or of a text half saved on its own.
+        dropout: Dropout probability in training, see `override_dropout`.
 
     Raises:
-        ModelError: it cannot be loaded, or is no CLAP.
+        ModelError: The source cannot be loaded, or is not a CLAP.
     """
     from transformers import AutoTokenizer, ClapTextConfig, ClapTextModelWithProjection
 
@@ -168,7 +173,7 @@ def _half_config(kind: Any, source: str) -> Any:
 
 
 def _own_settings(config: Any) -> dict[str, Any]:
-    """The network's own settings, without those that every transformer of the library has."""
+    """Return the network's own settings, without those that all configurations have."""
     from transformers import PretrainedConfig
 
     general = {*PretrainedConfig().to_dict(), "model_type"}

@@ -1,4 +1,4 @@
-"""The part of an audio encoder that is fixed: waveform to log-mel features."""
+"""The fixed part of an audio encoder: from a waveform to log-mel features."""
 
 import torch
 from torch import Tensor
@@ -8,12 +8,12 @@ from otomatch.models.encoders.freezing import Freezable
 
 
 class LogMelEncoder(Freezable):
-    """An audio encoder's front end; a subclass adds what is learned, and its width.
+    """Front end of an audio encoder; subclasses add the learned layers and ``width``.
+
+    The attributes are documented in `AudioEncoder`.
 
     Args:
-        config: of the log-mel spectrogram.
-
-    Attributes: see `AudioEncoder`.
+        config: Configuration of the log-mel spectrogram.
     """
 
     width: int
@@ -28,6 +28,6 @@ class LogMelEncoder(Freezable):
 
     @torch.no_grad()
     def features(self, waveform: Tensor) -> Tensor:
-        """(samples,) at `sample_rate` -> (frames, bands), decibels."""
+        """Compute features (frames, bands) in dB of a waveform (samples,) at ``sample_rate``."""
         frames: Tensor = self.front_end(waveform.to(self.front_end.window.device))
         return frames.to(waveform.device)

@@ -1,8 +1,8 @@
-"""What lets clips of many lengths share a batch: each is computed as if it were alone.
+"""Masked layers: clips of different lengths in one batch, each computed as if it were alone.
 
-Feature maps have shape (B, C, frames, F). ``lengths`` (B,) counts each clip's own frames; None
-says that all are full. Beyond a clip's end the maps hold zeros, which is what its convolutions
-would have seen there had it been alone.
+Feature maps have shape (B, C, frames, F). ``lengths`` (B,) is the number of frames of each clip, or
+None if no clip is padded. Beyond the end of a clip the maps are zero, as the zero padding of a
+convolution would be for the clip alone.
 """
 
 import torch
@@ -10,36 +10,36 @@ from torch import Tensor, nn
 
 
 def unless_full(lengths: Tensor | None, frames: int) -> Tensor | None:
-    """The lengths, or None where no clip is padded and no mask is needed."""
+    """Return the lengths, or None if no clip is padded and so no mask is needed."""
     return None if lengths is None or bool((lengths == frames).all()) else lengths
 
 
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:
-    """True for each clip's own frames, (B, frames)."""
+    """Return a mask (B, frames) that is True for each clip's own frames."""
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
 def zero_beyond_(x: Tensor, lengths: Tensor) -> Tensor:
-    """Set maps (B, C, frames, F) to zero beyond the clips' ends, in place."""
+    """Set maps (B, C, frames, F) to zero beyond the end of each clip, in place."""
     return x.masked_fill_(~frame_mask(lengths, x.shape[2])[:, None, :, None], 0.0)
 
 
 def norm_features(norm: nn.Module, features: Tensor, lengths: Tensor | None) -> Tensor:
-    """Batch norm of features (B, frames, bands) over the clips' own frames, as one-channel maps.
+    """Normalise features (B, frames, bands) over the clips' own frames, as one-channel maps.
 
-    The norm is a `BatchNorm1d`, which sees rows: torch's backward pass on the CPU mistakes the
-    memory layout of maps that are one wide.
+    The norm is a `BatchNorm1d` over rows, because torch's backward pass on the CPU misinterprets
+    the memory layout of maps that are one wide.
     """
     if lengths is None:
         normed: Tensor = norm(features.flatten(0, 1)).view(features.shape)
     else:
         mask = frame_mask(lengths, features.shape[1])
         normed = _scatter(mask, norm(features[mask]))
-    return normed[..., None].permute(0, 3, 1, 2)  # channels last in memory, and so from here on
+    return normed[..., None].permute(0, 3, 1, 2)  # channels last in memory from here on
 
 
 def norm_maps(norm: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Batch norm of maps (B, C, frames, F) over the clips' own frames."""
+    """Normalise maps (B, C, frames, F) over the clips' own frames."""
     if lengths is None:
         normed: Tensor = norm(x)
         return normed
@@ -52,13 +52,13 @@ def norm_maps(norm: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def _scatter(mask: Tensor, own: Tensor) -> Tensor:
-    """Own frames (n, ...) to where the mask (B, frames) is true, zeros elsewhere."""
+    """Put frames (n, ...) where the mask (B, frames) is True, and zeros elsewhere."""
     padded = own.new_zeros(*mask.shape, *own.shape[1:])
     return padded.masked_scatter(mask.view(*mask.shape, *[1] * (own.ndim - 1)), own)
 
 
 def mean_and_max(states: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean and maximum of (B, frames, C) over each clip's own frames, both (B, C)."""
+    """Return mean and maximum of states (B, frames, C) over each clip's own frames, both (B, C)."""
     if lengths is None:
         return states.mean(1), states.amax(1)
     mask = frame_mask(lengths, states.shape[1])[:, :, None]

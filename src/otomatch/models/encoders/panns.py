@@ -1,7 +1,7 @@
 """PANNs: convolutional networks pretrained on AudioSet (Kong et al., 2020, arXiv 1912.10211).
 
-Modules carry the names of the published state dicts. The classifier and the front end that those
-hold as well are left out: the clip feature does not use the one, and `LogMel` computes the other.
+Modules have the names of the published state dicts. The classifier and the front end in those are
+left out: the clip vector does not use the classifier, and `LogMel` replaces the front end.
 """
 
 import warnings
@@ -26,12 +26,12 @@ from otomatch.models.encoders.masking import (
 )
 from otomatch.models.encoders.panns_checkpoint import Published, read_checkpoint
 
-_SILENCE = -100.0  # dB: where `LogMel` cuts off
+_SILENCE = -100.0  # dB, the floor of `LogMel`
 _DOWNLOAD, _SAVED = "download", "saved"
 
 
 class _ConvBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm and ReLU, then halved in time and frequency."""
+    """Two 3x3 convolutions with batch norm and ReLU, then optional halving."""
 
     def __init__(self, channels_in: int, channels_out: int, halves: bool, dropout: float) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class _ConvBlock(nn.Module):
 
 
 class _BasicBlock(nn.Module):
-    """A residual block; where it widens the maps, it halves them first."""
+    """Residual block; halves the maps first if it has more output channels than input channels."""
 
     def __init__(self, channels_in: int, channels_out: int, dropout: float) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _BasicBlock(nn.Module):
         self.conv2 = _conv(channels_out, channels_out, 3)
         self.bn2 = nn.BatchNorm2d(channels_out)
         self.downsample = None
-        if channels_in != channels_out:  # "0" is the halving
+        if channels_in != channels_out:  # "0" is the pooling, without weights
             norm = nn.BatchNorm2d(channels_out)
             self.downsample = nn.ModuleDict({"1": _conv(channels_in, channels_out, 1), "2": norm})
 
@@ -85,25 +85,26 @@ class _Halving(nn.Module):
 
 
 class PannsEncoder(LogMelEncoder, ABC):
-    """What the three networks share.
+    """Base class of the three networks.
 
-    The clip feature is the mean over frequency, then the sum of mean and maximum over time. A clip
-    shorter than `shortest` frames (a third of a second at most) is followed by silence up to that
-    length, alone as in a batch.
+    The clip vector is the mean over frequency, then the sum of mean and maximum over time. A clip
+    shorter than ``shortest`` frames (at most a third of a second) is padded with silence to that
+    length, in a batch as well as alone.
 
     Args:
-        checkpoint: path of the published file; ``download`` to fetch it, once, into the cache
-            folder (`otomatch.files`); None for random weights, drawn as PANNs draws them;
-            ``saved`` where the weights of a saved model are loaded next, see `describe`.
-        dropout: after every block, in training; half of it inside the residual blocks.
+        checkpoint: Path of the published file; ``download`` to download it once to the cache
+            folder (`otomatch.files`); None for random weights, initialised as PANNs does;
+            ``saved`` if the weights of a saved model are loaded next, see `describe`.
+        dropout: Dropout probability after every block, in training. The residual blocks use half
+            of it inside.
 
     Raises:
-        DownloadError: the checkpoint cannot be fetched.
-        ModelError: it is missing, damaged or of another network.
-        ValueError: ``dropout`` is no probability.
+        DownloadError: The checkpoint cannot be downloaded.
+        ModelError: The checkpoint is missing, damaged or of another network.
+        ValueError: ``dropout`` is not a probability.
 
     Shape:
-        - features: (B, frames, 64), decibels, 100 frames a second
+        - features: (B, frames, 64), decibels, 100 frames per second
         - output: (B, width)
     """
 
@@ -117,28 +118,28 @@ class PannsEncoder(LogMelEncoder, ABC):
         self.bn0 = nn.BatchNorm1d(self.bands)
         self.blocks = self._build(dropout)
         if checkpoint is None:
-            self._draw()
+            self._initialize()
         elif checkpoint != _SAVED:
             path = self.published.fetch() if checkpoint == _DOWNLOAD else Path(checkpoint)
             self.load_state_dict(read_checkpoint(path, self.published, self))
 
     @abstractmethod
     def _build(self, dropout: float) -> list[nn.Module]:
-        """Add the blocks under their published names; return them in the order of use."""
+        """Register the blocks under their published names; return them in order of use."""
 
-    def _draw(self) -> None:
-        """Draw the weights; those of batch norms are 1 and 0 already."""
+    def _initialize(self) -> None:
+        """Initialise the convolutions; batch norms already start as the identity."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of `audio_encoder` that build this encoder, its weights to be loaded next."""
+        """Return the arguments of `audio_encoder` that rebuild this encoder, not its weights."""
         return {"name": type(self).__name__, "checkpoint": _SAVED, "dropout": self.dropout}
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encode a batch; ``lengths`` (B,) counts each clip's frames, None means all are full."""
-        features, lengths = _at_least(self.shortest, features, lengths)
+        """Encode a batch; ``lengths`` (B,) are the clips' frames, None if no clip is padded."""
+        features, lengths = _pad_to(self.shortest, features, lengths)
         x = norm_features(self.bn0, features, lengths)
         for block in self.blocks:
             x, lengths = block(x, lengths)
@@ -159,7 +160,7 @@ class _Cnn(PannsEncoder):
 
 
 class Cnn10(_Cnn):
-    """PANNs Cnn10, 5 million weights; see `PannsEncoder`."""
+    """PANNs Cnn10 with 5 million weights; see `PannsEncoder`."""
 
     published = Published("Cnn10_mAP=0.380.pth", "bfb1f1f9968938fa8ef4012b8471f5f6")
     channels, halvings, shortest = (64, 128, 256, 512), 4, 16
@@ -167,7 +168,7 @@ class Cnn10(_Cnn):
 
 
 class Cnn14(_Cnn):
-    """PANNs Cnn14, 75 million weights; see `PannsEncoder`."""
+    """PANNs Cnn14 with 75 million weights; see `PannsEncoder`."""
 
     published = Published("Cnn14_mAP=0.431.pth", "541141fa2ee191a88f24a3219fff024e")
     channels, halvings, shortest = (64, 128, 256, 512, 1024, 2048), 5, 32
@@ -175,10 +176,10 @@ class Cnn14(_Cnn):
 
 
 class ResNet38(PannsEncoder):
-    """PANNs ResNet38, 69 million weights, the release's audio encoder; see `PannsEncoder`.
+    """PANNs ResNet38 with 69 million weights, as in the m-LTM release; see `PannsEncoder`.
 
     Warns:
-        UserWarning: there is no checkpoint.
+        UserWarning: There is no checkpoint.
     """
 
     published = Published("ResNet38_mAP=0.434.pth", "bf12f36aaabac4e0855e22d3c3239c1b")
@@ -201,14 +202,14 @@ class ResNet38(PannsEncoder):
         self.conv_block_after1 = _ConvBlock(channels_in, self.width, False, dropout)
         return [self.conv_block1, *residual, self.halving, self.conv_block_after1]
 
-    def _draw(self) -> None:
-        super()._draw()
+    def _initialize(self) -> None:
+        super()._initialize()
         for module in self.modules():
             if isinstance(module, _BasicBlock):  # each block starts as its shortcut
                 nn.init.zeros_(module.bn2.weight)
         warnings.warn(
-            "ResNet38 without its checkpoint trains from scratch, and its 69 million weights want "
-            "far more sounds than captioned data sets have; give checkpoint='download', or the "
+            "ResNet38 without its checkpoint trains from scratch, and its 69 million weights need "
+            "far more sounds than captioned data sets have; use checkpoint='download', or the "
             f"path of {self.published.name}",
             stacklevel=2,
         )
@@ -219,7 +220,7 @@ def _conv(channels_in: int, channels_out: int, size: int) -> nn.Conv2d:
 
 
 def _halve(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Average over 2 x 2 places; a last odd frame is left out."""
+    """Average over 2 x 2 cells; an odd last frame is dropped."""
     x = functional.avg_pool2d(x, 2)
     if lengths is None:
         return x, None
@@ -227,10 +228,8 @@ def _halve(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
     return zero_beyond_(x, lengths), lengths
 
 
-def _at_least(
-    frames: int, features: Tensor, lengths: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """Silence after the clips that have fewer frames, which count as that long then."""
+def _pad_to(frames: int, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Pad shorter clips with silence to a number of frames, and count them as that long."""
     missing = max(0, frames - features.shape[1])
     features = functional.pad(features, (0, 0, 0, missing), value=_SILENCE)
     if lengths is None:

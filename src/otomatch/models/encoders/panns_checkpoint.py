@@ -1,4 +1,4 @@
-"""The published PANNs checkpoints (Zenodo record 3987831), read without running a pickle's code."""
+"""Published PANNs checkpoints (Zenodo record 3987831), read without executing pickled code."""
 
 import pickle
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from otomatch.files import cache_folder, download, file_md5
 from otomatch.models.encoders.front_end import LogMelEncoder
 
 _CLASSES = 527
-_TOLD = 5  # keys of each kind in an error
+_LISTED = 5  # keys of each kind that an error lists
 _SAME_FILTERS = 1e-4
-# What reading bytes that are something else can raise.
+# Exceptions that reading a damaged or unrelated file can raise.
 _DAMAGE = (OSError, EOFError, RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published file.
+    """A published checkpoint file.
 
     Attributes:
-        name: of the file.
-        md5: its sum, 32 hex digits.
+        name: File name.
+        md5: MD5 checksum, 32 hex digits.
     """
 
     name: str
@@ -35,28 +35,34 @@ class Published:
 
     @property
     def url(self) -> str:
-        """Where it is published."""
+        """Address of the file on Zenodo."""
         return f"https://zenodo.org/record/3987831/files/{quote(self.name)}?download=1"
 
     def fetch(self) -> Path:
-        """Download it into the cache folder, unless it is there."""
+        """Download the file to the cache folder unless it is there; return its path."""
         return download(self.url, self.name, self.md5, cache_folder() / "panns")
 
 
 def read_checkpoint(path: Path, published: Published, encoder: LogMelEncoder) -> dict[str, Tensor]:
-    """The encoder's part of a checkpoint, which must be complete and of the same network.
+    """Read the encoder's weights from a checkpoint.
+
+    Args:
+        path: Checkpoint file.
+        published: Published file that it should be.
+        encoder: Encoder that the weights are for.
 
     Raises:
-        ModelError: it is not, or its mel filters are not the encoder's.
+        ModelError: The file is missing, damaged, incomplete or of another network, or was trained
+            with other mel filters than the encoder's.
     """
     if not path.is_file():
         raise ModelError(
-            f"{path}: no such checkpoint; give the path of {published.name}, or 'download'"
+            f"{path}: no such checkpoint; use the path of {published.name}, or 'download'"
         )
     if path.name == published.name and (found := file_md5(path)) != published.md5:
         raise ModelError(
             f"{path} has the md5 sum {found}, expected {published.md5}; "
-            f"get the file again from {published.url}"
+            f"download the file again from {published.url}"
         )
     state = _load(path, published)
     own = encoder.state_dict()
@@ -67,7 +73,7 @@ def read_checkpoint(path: Path, published: Published, encoder: LogMelEncoder) ->
 
 
 def _left_out(encoder: LogMelEncoder) -> dict[str, torch.Size]:
-    """What a checkpoint holds beside the encoder's own weights: front end and classifier."""
+    """Return the shapes of a checkpoint's other entries: front end and classifier."""
     window, width = encoder.front_end.config.n_fft, encoder.width
     bins = window // 2 + 1
     shapes = {
@@ -88,18 +94,18 @@ def _load(path: Path, published: Published) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)["model"]
         return {key: tensor.detach() for key, tensor in state.items()}
     except (*_DAMAGE, pickle.UnpicklingError) as error:
-        reason = next(iter(str(error).splitlines()), "")  # torch adds how to run foreign code
+        reason = next(iter(str(error).splitlines()), "")  # torch adds how to load it unsafely
         raise ModelError(
-            f"{path} is no PANNs checkpoint ({type(error).__name__}: {reason}); "
+            f"{path} is not a PANNs checkpoint ({type(error).__name__}: {reason}); "
             f"expected the file {published.name} from {published.url}"
         ) from error
 
 
 def _numpy_arrays() -> list[Any]:
-    """What the whole numbers in ``sampler`` (not used) are made of; building them runs no code."""
+    """Return the classes of the integers in ``sampler`` (unused), which are safe to construct."""
     make = np.empty(0).__reduce__()[0]
     return [
-        (make, "numpy.core.multiarray._reconstruct"),  # its name when the files were written
+        (make, "numpy.core.multiarray._reconstruct"),  # name in the numpy that wrote the files
         (make, "numpy._core.multiarray._reconstruct"),
         np.ndarray,
         np.dtype,
@@ -117,15 +123,16 @@ def _check_shapes(
         "of another shape": {k for k in expected.keys() & found.keys() if expected[k] != found[k]},
     }
     if any(faults.values()):
-        told = (f"{fault}: {_some(sorted(keys))}" for fault, keys in faults.items() if keys)
+        listed = (f"{fault}: {_some(sorted(keys))}" for fault, keys in faults.items() if keys)
         raise ModelError(
-            f"{path} is the checkpoint of another network than {published.name} "
-            f"({len(expected)} entries); {'; '.join(told)}"
+            f"{path} is a checkpoint of another network than {published.name} "
+            f"({len(expected)} entries); {'; '.join(listed)}"
         )
 
 
 def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:_TOLD]) + (f" and {len(keys) - _TOLD} more" if keys[_TOLD:] else "")
+    more = f" and {len(keys) - _LISTED} more" if keys[_LISTED:] else ""
+    return ", ".join(keys[:_LISTED]) + more
 
 
 def _check_filters(path: Path, found: Tensor, filters: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Loading pretrained networks with transformers: quietly, from safetensors only, errors named."""
+"""Pretrained networks loaded with transformers: quietly, from safetensors, with clear errors."""
 
 import re
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from otomatch.errors import InvalidInputError, ModelError, OtomatchError
 
 
 def load(kind: Any, source: str, config: Any) -> Any:
-    """Load a network as float32.
+    """Load a network in float32.
 
     Args:
-        kind: class of transformers.
+        kind: Class of transformers.
         source: Hugging Face name or local folder.
-        config: the network's configuration.
+        config: Configuration of the network.
 
     Raises:
-        ModelError: a weight is missing; whatever else goes wrong is left to `explaining`.
+        ModelError: A weight is missing. Other errors are those of transformers, see `explaining`.
     """
     # Safetensors only: a pickle is never loaded.
     network, report = kind.from_pretrained(
         source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
     )
-    unused = ("pooler.",)  # by encoders of text, and left out of many checkpoints
+    unused = ("pooler.",)  # text encoders do not use it, and many checkpoints lack it
     weights = {name for name, _ in network.named_parameters() if not name.startswith(unused)}
     missing = sorted(weights & set(report["missing_keys"]))
     if missing:
@@ -38,7 +38,7 @@ def load(kind: Any, source: str, config: Any) -> Any:
 
 @contextmanager
 def explaining(what: str, source: str, advice: str) -> Iterator[None]:
-    """Turn what transformers raises for a missing or damaged source into a `ModelError`."""
+    """Turn the errors of transformers for a missing or damaged source into a `ModelError`."""
     try:
         with quiet(bar=not Path(source).is_dir()):  # a folder needs no download
             yield
@@ -50,7 +50,7 @@ def explaining(what: str, source: str, advice: str) -> Iterator[None]:
 
 @contextmanager
 def quiet(bar: bool = False) -> Iterator[None]:
-    """Keep transformers from printing reports, and progress bars unless ``bar``."""
+    """Silence the reports of transformers, and its progress bars unless ``bar`` is True."""
     from transformers.utils import logging
 
     wanted, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -66,10 +66,10 @@ def quiet(bar: bool = False) -> Iterator[None]:
 
 
 def override_dropout(config: Any, dropout: float | None) -> None:
-    """Set every dropout probability of a transformer's configuration; None leaves them.
+    """Set every dropout probability in a transformer's configuration; None keeps them.
 
     Raises:
-        InvalidInputError: it is not in [0, 1), or the configuration has none.
+        InvalidInputError: ``dropout`` is not in [0, 1), or the configuration has no dropout.
     """
     if dropout is None:
         return
@@ -81,16 +81,18 @@ def override_dropout(config: Any, dropout: float | None) -> None:
         if re.search("dropout|pdrop", name) and isinstance(value, int | float)
     ]
     if not names:
-        raise InvalidInputError(f"a {config.model_type} has no dropout that could be {dropout}")
+        raise InvalidInputError(
+            f"a {config.model_type} has no dropout to set to {dropout}; leave dropout out"
+        )
     for name in names:
         setattr(config, name, dropout)
 
 
 def positions(network: nn.Module) -> int | None:
-    """Longest sequence that a transformer's table of positions holds; None if it has no table."""
+    """Return the longest sequence that a transformer's position embeddings allow, None for any."""
     for name, module in network.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa and its kin count positions from behind the padding's own.
+            # RoBERTa and its relatives count positions from the one after the padding's.
             reserved = 0 if module.padding_idx is None else module.padding_idx + 1
             return module.num_embeddings - reserved
     return None

