@@ -45,13 +45,15 @@ from otomatch.datasets.scenes.composition import compose
 from otomatch.evaluation import classify_embeddings, classify_scores, modality_gaps
 from otomatch.evaluation.minibatch_plans import plan_approximation
 from otomatch.models.fingerprints import audio_fingerprint
+from otomatch.studies.catalogue import STUDIES, GridInputs
+from otomatch.studies.catalogue.recipes import BASE
 from otomatch.studies.cells import make_cell
-from otomatch.studies.grids import BASE, STUDIES, Given
 from otomatch.training.config import Config, dump_toml, load_config
-from otomatch.training.mismatch.p_values import nearest, pair_weights, rank_p_values
-from otomatch.transport.spectrum import effective_rank, eigenvalues, spectrum
+from otomatch.training.log_row import spectrum_columns
+from otomatch.training.mismatch.p_values import estimate_weights, nearest, rank_p_values
+from otomatch.transport.spectrum import effective_rank, eigenvalues
+from otomatch.web.access import Access
 from otomatch.web.app import create_app
-from otomatch.web.guard import Access
 
 ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 ENVIRONMENT |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -259,7 +261,10 @@ def digest_losses(work: Work) -> None:
         value = loss(sounds, texts, ground, CLIPS[clips], **given)
         value.backward()
         wanted = {"audio": sounds, "text": texts, **dict(ground.named_parameters())}
-        found = {"value": value, "status": getattr(loss, "last", None)}
+        status = asdict(loss.last) if getattr(loss, "last", None) else None
+        if status:  # digested under the name that the field had at first
+            status["right"] = status.pop("diagonal_mass")
+        found = {"value": value, "status": status}
         found |= {f"gradient {part}": tensor.grad for part, tensor in wanted.items()}
         work.put(f"loss/{name}/{kind} {dtype} {clips}/", found)
 
@@ -367,12 +372,13 @@ def digest_scores(work: Work) -> None:
     found = {"classes": classify_embeddings(sounds, unit(6, DIM, seed=2), labels, names)}
     found |= {"class scores": classify_scores(sounds, labels, names)}
     values = eigenvalues(metric("Mahalanobis").matrix)
-    found |= {"eigenvalues": values, "spectrum": spectrum(values), "rank": effective_rank(values)}
+    found |= {"eigenvalues": values, "spectrum": spectrum_columns(values)}
+    found["rank"] = effective_rank(values)
     work.put("score/", found | {"gaps": modality_gaps(sounds, texts)})
     for by_clip, near in product((True, False), (None, 8)):
         rivals = near and nearest(sounds if by_clip else texts, near)
-        p = rank_p_values(sounds, texts, clip, by_clip=by_clip, rivals=rivals, sample=20)
-        work.put(f"score/{by_clip} {near}/", {"p": p, **vars(pair_weights(p))})
+        p = rank_p_values(sounds, texts, clip, by_clip=by_clip, null_rows=rivals, sample=20)
+        work.put(f"score/{by_clip} {near}/", {"p": p, **vars(estimate_weights(p))})
     captions = [[f"{row} {i}" for i in range(1 + row % 3)] for row in range(30)]
     for kind in ("clip", "caption", "similar"):
         vectors = sounds if kind == "similar" else None
@@ -425,7 +431,7 @@ def digest_keys(work: Work) -> None:
         written = as_before(tomllib.loads(dump_toml(config)))
         work.put(f"key/{name}/", {"json": config.model_dump_json(), "toml": written})
     for study, quick in product(STUDIES.values(), (False, True)):
-        arms = study.arms(Given(quick, load_config(None, BASE), 2000, ("first", "second")))
+        arms = study.arms(GridInputs(quick, load_config(None, BASE), 2000, ("first", "second")))
         for place, arm in enumerate(arms):
             config = load_config(None, [*BASE, *arm.overrides])
             cell = make_cell(arm, 1, config, "data", Path("cells"), (), None)

@@ -12,7 +12,7 @@ import sys
 from otomatch.losses.matching import MatchingLoss
 from otomatch.losses.nt_xent import NTXentLoss
 from otomatch.losses.triplet import TripletLoss
-from otomatch.studies.loss_cost import loss_cost
+from otomatch.studies.loss_cost import measure_loss_cost
 
 LOSSES = {
     "matching, balanced": MatchingLoss(0.05),
@@ -29,7 +29,7 @@ def main():
     batch, dim = (int(x) for x in sys.argv[1:] or (1024, 1024))
     print(f"batch {batch}, dim {dim}, full metric, float32")
     for name, loss in LOSSES.items():
-        cost = loss_cost(loss, batch, dim)
+        cost = measure_loss_cost(loss, batch, dim)
         figures = f"{cost.megabytes:8.1f} MB{1000 * cost.seconds:8.0f} ms"
         print(f"{name:24}{figures}", cost.missing or "", flush=True)
 

@@ -56,10 +56,10 @@ def test_a_study_writes_its_rows_and_pages_and_says_where(study, tones, tmp_path
 
 
 def test_the_study_of_the_batch_measures_plans_and_costs_once(study, tones, tmp_path, monkeypatch):
-    from otomatch.studies import extra
+    from otomatch.studies import extra_tables
 
-    monkeypatch.setattr(extra, "COST_BATCHES", (8,))
-    monkeypatch.setattr(extra, "LOSSES", ("ntxent",))
+    monkeypatch.setattr(extra_tables, "COST_BATCHES", (8,))
+    monkeypatch.setattr(extra_tables, "LOSSES", ("ntxent",))
     assert study("batch", "--data", str(tones)).exit_code == 0
     path = tmp_path / "out" / "batch-quick" / "extra.json"
     tables = cells.json.loads(path.read_text())
@@ -68,7 +68,7 @@ def test_the_study_of_the_batch_measures_plans_and_costs_once(study, tones, tmp_
     plans = tables["plan_approximation"]
     assert {row["scale"] for row in plans["rows"]} == {"full", "batch"}
     assert (tmp_path / "out" / "cells" / plans["of"]).is_dir()
-    monkeypatch.setattr(extra, "loss_cost", None)  # would fail
+    monkeypatch.setattr(extra_tables, "measure_loss_cost", None)  # would fail
     assert study("batch", "--data", str(tones)).exit_code == 0
 
 

@@ -11,7 +11,7 @@ from otomatch.errors import InvalidInputError
 from otomatch.losses import LOSSES
 from otomatch.studies import loss_cost as module
 from otomatch.studies import resources
-from otomatch.studies.loss_cost import loss_cost, unit_pairs
+from otomatch.studies.loss_cost import measure_loss_cost, unit_pairs
 from otomatch.studies.resources import give_back_freed_memory, median_seconds, memory_growth
 
 needs_marks = pytest.mark.skipif(sys.platform != "linux", reason="the peak is Linux's to tell")
@@ -71,14 +71,14 @@ def test_growth_is_the_peak_of_memory_in_use_and_not_its_sum():
 
 @needs_marks
 def test_the_memory_of_a_loss_is_what_it_holds_at_its_peak():
-    found = loss_cost(Hungry(40), 4, 4, budget=0)
+    found = measure_loss_cost(Hungry(40), 4, 4, budget=0)
     assert found.megabytes == pytest.approx(40, abs=2)
     assert found.seconds > 0
     assert found.missing is None
 
 
 def test_a_loss_whose_process_is_killed_has_no_figures_and_says_why():
-    found = loss_cost(Killed(), 4, 4)
+    found = measure_loss_cost(Killed(), 4, 4)
     assert math.isnan(found.seconds)
     assert math.isnan(found.megabytes)
     assert "batch 4, dim 4 was ended from outside" in found.missing
@@ -86,19 +86,19 @@ def test_a_loss_whose_process_is_killed_has_no_figures_and_says_why():
 
 def test_what_a_loss_raises_is_raised():
     with pytest.raises(LookupError, match="no loss for 4 pairs"):
-        loss_cost(Broken(), 4, 4)
+        measure_loss_cost(Broken(), 4, 4)
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_every_loss_that_a_run_can_name_can_be_measured(name, here):
-    found = loss_cost(name, 6, 3, **here)
+    found = measure_loss_cost(name, 6, 3, **here)
     assert found.seconds > 0
     assert (found.missing is None) == (not math.isnan(found.megabytes))
 
 
 def test_where_no_peak_is_told_the_time_is_and_the_reason(here, monkeypatch, tmp_path):
     monkeypatch.setattr(resources, "_RESET", tmp_path / "nowhere" / "clear_refs")
-    found = loss_cost("ntxent", 6, 3, **here)
+    found = measure_loss_cost("ntxent", 6, 3, **here)
     assert found.seconds > 0
     assert math.isnan(found.megabytes)
     assert f"on this system ({sys.platform}) is not there" in found.missing
@@ -157,4 +157,4 @@ def test_random_pairs_have_unit_length_and_the_similarity_that_the_noise_leaves(
 )
 def test_wrong_arguments_are_named(change, message):
     with pytest.raises(InvalidInputError, match=message):
-        loss_cost(**{"loss": "ntxent", "batch": 4, "dim": 4, **change})
+        measure_loss_cost(**{"loss": "ntxent", "batch": 4, "dim": 4, **change})

@@ -1,5 +1,7 @@
 """Results of studies as tests make them up: no training, but all that one would give."""
 
+import csv
+import io
 import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from otomatch.studies.results import Arm, Failure, Outcome, Results
+from otomatch.studies.catalogue import STUDIES as CATALOGUE
+from otomatch.studies.catalogue import Arm, Study
+from otomatch.studies.results import Failure, Outcome, Results
 
 Clips = Callable[[Arm, int, str], np.ndarray]
 RECORDINGS = ("recordings-0", "recordings-1")
@@ -28,7 +32,17 @@ def results(
         values = clips(arm, seed, test)
         mean = {"t2a_r1": float(values.mean())}
         outcomes.append(Outcome(arm, seed, test, mean, {"t2a_r1": values}, ()))
-    return Results("losses", "Does it?", tuple(outcomes), (), len(cells), {}, {})
+    return Results(asking("losses"), tuple(outcomes), (), len(cells), {}, {})
+
+
+def empty() -> Results:
+    """Return results of a study without any finished run."""
+    return Results(asking("losses"), (), (), 6, {"command": "x"}, {})
+
+
+def read_rows(text: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV text."""
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 def arms_of_study(study: str) -> list[Arm]:
@@ -67,6 +81,11 @@ def arms_of_study(study: str) -> list[Arm]:
     ]
 
 
+def asking(study: str, question: str = "Does it?") -> Study:
+    """Return a study of the catalogue with another question."""
+    return replace(CATALOGUE[study], question=question)
+
+
 STUDIES = ("losses", "metric", "epsilon", "noise", "batch", "scale", "transfer")
 
 
@@ -81,7 +100,7 @@ def made_up(study: str, arms: Sequence[Arm] | None = None, seeds: int = 3) -> Re
         for test in tests
     ]
     about = {"command": f"otomatch study {study} --data scenes:x", "machine": "2 cores"}
-    found = Results(study, "Does it?", tuple(outcomes), (), len(arms) * seeds, about, {})
+    found = Results(asking(study), tuple(outcomes), (), len(arms) * seeds, about, {})
     return replace(found, extra=extra_tables()) if study == "batch" else found
 
 

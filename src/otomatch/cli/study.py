@@ -9,21 +9,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from otomatch.studies.catalogue import STUDIES
 
-class Name(StrEnum):
-    """The studies; `otomatch.studies.grids` declares their grids."""
-
-    losses = "losses"
-    metric = "metric"
-    epsilon = "epsilon"
-    noise = "noise"
-    batch = "batch"
-    scale = "scale"
-    transfer = "transfer"
+StudyName = StrEnum("StudyName", {name: name for name in STUDIES})  # type: ignore[misc]  # dynamic
+_SUMMARIES = " ".join(f"[bold]{study.name}[/]: {study.summary}." for study in STUDIES.values())
 
 
+app = typer.Typer()
+
+
+@app.command()
 def study(
-    name: Annotated[Name, typer.Argument(help="What to study, see above.")],
+    name: Annotated[StudyName, typer.Argument(help=f"Study to run. {_SUMMARIES}")],
     data: Annotated[
         list[str],
         typer.Option(
@@ -56,11 +53,6 @@ def study(
 ) -> None:
     """Answer a question by a grid of training runs, with tables, plots and honest error bars.
 
-    [bold]losses[/]: m-LTM, triplet, weighted triplet, NT-Xent. [bold]metric[/]: from Euclidean to a
-    full matrix. [bold]epsilon[/]: strength of the entropy. [bold]noise[/]: wrong captions.
-    [bold]batch[/]: its size. [bold]scale[/]: the number of pairs. [bold]transfer[/]: from one
-    kind of sounds to another.
-
     A study that was stopped goes on when the same command is given again, and a second process
     with the same command takes a share of the work. OUT/NAME gets rows.csv, summary.md, plots/ and
     index.html; OUT/cells every training run.
@@ -74,13 +66,12 @@ def study(
 
     otomatch study losses --data audiocaps:data/audiocaps --config configs/audiocaps-cnn14-bert.toml
     """
-    from otomatch.studies.grids import STUDIES
-    from otomatch.studies.planning import Settings
+    from otomatch.studies.planning import StudySettings
     from otomatch.studies.runner import run_study
 
     console = Console(stderr=True)
     chosen = STUDIES[name.value]
-    settings = Settings(
+    settings = StudySettings(
         data,
         out,
         seeds=seeds,

@@ -6,7 +6,7 @@ from otomatch.evaluation.classification import (
     classify_scores,
 )
 from otomatch.evaluation.evaluator import Evaluation, evaluate
-from otomatch.evaluation.gap import ModalityGap, modality_gaps
+from otomatch.evaluation.gap_measures import ModalityGap, modality_gaps
 from otomatch.evaluation.retrieval import (
     DirectionReport,
     RetrievalReport,

@@ -1,8 +1,12 @@
-"""Studies: declared grids of training runs that answer a question, and what they say.
+"""Studies: declared grids of training runs that answer a question.
 
-``otomatch study NAME --data DATA`` runs one. `grids` declares them, `data` opens or composes what
-they train and are tested on, `planning` makes cells of both, `cells` keeps each training run where
-its configuration and data say, `cell` trains and `measure` measures one, `runner` works through the
-grid. `statistics`, `tables` (by the `views` of each study), `summary`, `figures` (with `drawers`
-and `charts`) and `page` say what came of it; `output` writes it.
+``otomatch study NAME --data DATA`` runs one. From declaration to output:
+
+- `catalogue` declares the studies: question, grid, tables and pictures.
+- `data` opens or composes the data sets, `planning` makes cells, and `cells` stores each run.
+- `runner` works through the cells; `worker` trains and measures one (`measurement`).
+- `results` holds what came out; `statistics`, `bootstrap` and `power_laws` evaluate it.
+- `output` writes `tables`, `summary`, `page` and the pictures of `plots`.
+
+`loss_cost` and `resources` measure time and memory.
 """

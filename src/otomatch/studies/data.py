@@ -1,8 +1,8 @@
-"""What a study trains on and is tested on: a data set, or scenes that it composes.
+"""Training data and test sets of a study: existing data sets, or scenes composed for it.
 
-``scenes:FOLDER`` names a folder of labelled recordings, of which the last fold is held out, and
-``scenes:midi`` rendered sounds: training scenes are composed from the one half and `DRAWS` test
-sets from the other, each an independent draw of levels, orders and recordings.
+``scenes:FOLDER`` names a folder of labelled recordings, whose last fold is held out, and
+``scenes:midi`` rendered sounds. Training scenes are composed from the training part and `DRAWS`
+test sets from the held-out part, each an independent draw of levels, orders and recordings.
 """
 
 import csv
@@ -25,23 +25,23 @@ from otomatch.errors import DatasetError
 DRAWS, QUICK_DRAWS = 5, 2
 PREFIX = "scenes:"
 _TEST_SCENES = 200
-"""Test scenes where not every combination of two classes is made once."""
+"""Number of test scenes if there are too many combinations of two classes to use each once."""
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """Clips with captions that no training saw, and labelled ones for zero-shot classification.
+    """Captioned clips held out of training, and labelled clips for zero-shot classification.
 
     Attributes:
-        name: as rows.csv names it.
-        path: what `open_dataset` opens.
-        split: of it; None for all.
-        labelled: labelled clips, as a path; None where there are none.
-        fold: of the labelled clips; None for all.
-        singles: take only scenes of a single sound from the labelled clips.
+        name: Name in rows.csv.
+        path: Data set, as `open_dataset` takes it.
+        split: Split to use; None for all clips.
+        labelled: Data set of labelled clips, as `open_dataset` takes it, if there is one.
+        fold: Fold of the labelled clips to use; None for all.
+        singles: True to use only labelled scenes of a single sound.
     """
 
-    __test__ = False  # not a test, whatever pytest thinks
+    __test__ = False  # pytest would collect it by its name
 
     name: str
     path: str
@@ -52,15 +52,15 @@ class TestSet:
 
     @cached_property
     def clips(self) -> CaptionDataset:
-        """The clips with captions."""
+        """Captioned clips."""
         return open_dataset(self.path, split=self.split)
 
     @cached_property
     def zeroshot(self) -> CaptionDataset | None:
-        """The labelled clips, if there are any.
+        """Labelled clips, if there are any.
 
         Raises:
-            DatasetError: there are fewer than two classes.
+            DatasetError: If there are fewer than two classes.
         """
         if self.labelled is None:
             return None
@@ -74,35 +74,40 @@ class TestSet:
         if len(found.labels) < 2:
             raise DatasetError(
                 f"{found.name}: has {len(found.labels)} classes to choose from, expected at least "
-                "two; give labelled clips (column 'label')"
+                "two; add clips with other labels (column 'label')"
             )
         return replace(found, clips=tuple(c for c in found.clips if c.label is not None))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with any of the clips."""
+        """Digest that changes with any of the clips."""
         labelled = self.zeroshot
         return self.clips.fingerprint + ("" if labelled is None else labelled.fingerprint)
 
 
 @dataclass(frozen=True)
 class StudyData:
-    """Where a study's data are.
+    """Data sets of a study.
 
     Attributes:
-        training: path of the data set to train on, by domain; the first is the study's own.
-        tests: what every model is measured on.
+        training: Data sets to train on by domain, as `open_dataset` takes them; the first is the
+            default.
+        tests: Test sets that every model is measured on.
     """
 
     training: dict[str, str]
     tests: tuple[TestSet, ...]
 
     def path(self, domain: str) -> str:
-        """What an arm trains on; '' is the first domain."""
+        """Return the data set to train on in a domain; "" is the first domain."""
         return self.training[domain or next(iter(self.training))]
 
     def clips(self, val_share: float) -> int:
-        """Clips to train on, the fewest of all domains, if such a share is held out."""
+        """Return the number of training clips, the smallest of all domains.
+
+        Args:
+            val_share: Share of the clips to hold out for validation if there is no split val.
+        """
         return min(
             _training_clips(open_dataset(path), val_share) for path in self.training.values()
         )
@@ -117,19 +122,19 @@ def prepare_data(
     zeroshot: str | None,
     console: Console,
 ) -> StudyData:
-    """Open the data, or compose them below ``folder``; what is there is reused.
+    """Open the data sets of a study, composing scenes that do not exist yet.
 
     Args:
-        references: data sets, each a folder, ``NAME:FOLDER``, ``scenes:FOLDER`` or
+        references: Data sets, each a folder, ``NAME:FOLDER``, ``scenes:FOLDER`` or
             ``scenes:midi``.
-        folder: where scenes are composed.
-        scenes: training scenes of each kind.
-        draws: test sets of each kind of scenes.
-        zeroshot: labelled clips to classify, in place of those that come with the data.
-        console: shows the progress.
+        folder: Folder to compose scenes in; scenes found there are reused.
+        scenes: Number of training scenes of each kind.
+        draws: Number of test sets of each kind of scenes.
+        zeroshot: Labelled clips to classify, instead of those of the data sets.
+        console: Console that shows the progress.
 
     Raises:
-        DatasetError: one cannot be opened, or has nothing to train or to test on.
+        DatasetError: If a data set cannot be opened, or has no clips to train or to test on.
     """
     training: dict[str, str] = {}
     tests: list[TestSet] = []
@@ -140,37 +145,39 @@ def prepare_data(
             domain, path, found = _published(reference)
         if domain in training:
             raise DatasetError(
-                f"{reference}: is the second data set called {domain!r}; rename its folder"
+                f"{reference}: is the second data set called {domain!r}, expected different "
+                "names; rename its folder"
             )
         training[domain] = path
         tests += found
     if zeroshot is not None:
-        tests = [_classifying(test, absolute_reference(zeroshot)) for test in tests]
+        tests = [_with_labelled(test, absolute_reference(zeroshot)) for test in tests]
     for test in tests:
-        _ = test.zeroshot  # what is wrong with it should be known before hours of training
+        _ = test.zeroshot  # report errors before hours of training
     return StudyData(training, tuple(tests))
 
 
-def _classifying(test: TestSet, place: str) -> TestSet:
-    """A test set with other labelled clips; those held out of a folder that was trained on stay."""
+def _with_labelled(test: TestSet, labelled: str) -> TestSet:
+    """Return a test set with other labelled clips, keeping the held-out fold of the same folder."""
     own = None if test.labelled is None else open_dataset(test.labelled).root.resolve()
-    if test.fold is not None and own == open_dataset(place).root.resolve():
+    if test.fold is not None and own == open_dataset(labelled).root.resolve():
         return test
-    return replace(test, labelled=place, fold=None, singles=False)
+    return replace(test, labelled=labelled, fold=None, singles=False)
 
 
 def _published(reference: str) -> tuple[str, str, list[TestSet]]:
-    """A data set as it is, measured on its split test."""
+    """Open an existing data set, to be tested on its split "test"."""
     path = absolute_reference(reference)
     dataset = open_dataset(path)
     if "test" not in dataset.splits:  # the best epoch is chosen on val
         raise DatasetError(
-            f"{reference}: has no split test to measure on; add the column 'split' to captions.csv"
+            f"{reference}: has no split 'test' to measure on; add the column 'split' to "
+            "captions.csv"
         )
     if _training_clips(dataset, 0.05) < 2:
         raise DatasetError(
-            f"{reference}: has fewer than two captioned clips to train on; their split is blank or "
-            "'train'"
+            f"{reference}: has fewer than two captioned clips to train on; expected clips whose "
+            "split is blank or 'train'"
         )
     test = TestSet(f"{dataset.root.name}-test", path, "test")
     if len(test.clips.labels) > 1:
@@ -206,7 +213,7 @@ def _scenes(
     place.mkdir(parents=True, exist_ok=True)
     if not (place / f"test-{draws - 1}" / CAPTIONS_TABLE).is_file():
         console.print(f"Composing scenes in {place}", highlight=False, soft_wrap=True)
-    with FileLock(place / "lock"):  # of two processes that share a study, one composes
+    with FileLock(place / "lock"):  # one of the processes that share a study composes
         _compose(source, place / f"train-{scenes}", train, console)
         for draw in range(draws):
             _compose(source, place / f"test-{draw}", {**test, "seed": draw}, console)
@@ -233,20 +240,20 @@ def _compose(source: str, out: Path, settings: dict[str, object], console: Conso
 
 
 def _folds(source: str) -> tuple[int, list[int], int]:
-    """The fold to test on, those to train on, and how many scenes of at most two classes exist."""
+    """Return the test fold, the training folds, and the number of scenes of one or two classes."""
     rows = read_labels(find_table(Path(source)))
     folds = sorted({row.fold for row in rows if row.fold is not None})
     if len(folds) < 2:
         raise DatasetError(
-            f"{source}: has {len(folds)} folds in its table of labels, expected at least 2: one is "
-            "held out to test on"
+            f"{source}: has {len(folds)} folds in its table of labels, expected at least 2; one is "
+            "held out for testing"
         )
     labels = len({row.label for row in rows if row.fold == folds[-1]})
     return folds[-1], folds[:-1], labels + 2 * labels * (labels - 1)
 
 
 def _singles(dataset: CaptionDataset) -> CaptionDataset:
-    """The scenes of one sound alone; the label of each is the sound's."""
+    """Keep the scenes of a single sound; their label is that of the sound."""
     with (dataset.root / TRUTH_TABLE).open(encoding="utf-8", newline="") as file:
         single = {row["file_name"] for row in csv.DictReader(file) if row["kind"] == "single"}
     clips = tuple(clip for clip in dataset.clips if clip.id in single)

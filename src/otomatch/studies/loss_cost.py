@@ -1,4 +1,4 @@
-"""What a loss and its backward pass cost: seconds, and peak memory beyond the inputs."""
+"""Cost of a loss and its backward pass: seconds, and peak memory beyond the inputs."""
 
 import math
 import multiprocessing
@@ -11,28 +11,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from otomatch.evaluation.ranks import at_least_one
+from otomatch.errors import at_least, one_of
 from otomatch.losses import LOSSES
-from otomatch.losses.pair_batch import one_of
 from otomatch.studies.resources import give_back_freed_memory, median_seconds, memory_growth
 from otomatch.transport.ground_metrics import Mahalanobis
 
 _ENDED = (
-    "the process that measured batch {batch}, dim {dim} was ended from outside, most likely for "
-    "want of memory; take a smaller batch"
+    "the process that measured batch {batch}, dim {dim} was killed, most likely because it ran out "
+    "of memory; choose a smaller batch"
 )
-_NO_MARK = "peak memory is read from Linux's /proc, which on this system ({platform}) is not there"
+_NO_MARK = "peak memory is read from Linux's /proc, which this system ({platform}) does not have"
 
 
 @dataclass(frozen=True)
 class LossCost:
-    """What one call of a loss and its backward pass take.
+    """Cost of one call of a loss and its backward pass.
 
     Attributes:
-        seconds: median wall-clock time of repeated calls; nan where the process was killed.
-        megabytes: how far resident memory rises above the inputs, gradients included, in units of
-            2^20 bytes; nan where it cannot be measured.
-        missing: why a figure is nan, else None.
+        seconds: Median wall-clock time of repeated calls; nan if the process was killed.
+        megabytes: Rise of resident memory above the inputs, including gradients, in units of
+            2^20 bytes; nan if it cannot be measured.
+        missing: Reason for a nan, or None.
     """
 
     seconds: float
@@ -40,7 +39,7 @@ class LossCost:
     missing: str | None = None
 
 
-def loss_cost(
+def measure_loss_cost(
     loss: str | nn.Module,
     batch: int,
     dim: int,
@@ -50,24 +49,24 @@ def loss_cost(
 ) -> LossCost:
     """Measure a loss on random pairs (`unit_pairs`) with a full metric, float32, on the CPU.
 
-    Time and memory are measured in a process of its own each, so that the peak is that of the loss
-    alone. As with all of Python's process pools, a script that calls this does so
-    under ``if __name__ == "__main__":``.
+    Time and memory are each measured in a separate process, so that the peak is that of the loss
+    alone. As with all of Python's process pools, a script must call this under
+    ``if __name__ == "__main__":``.
 
     Args:
-        loss: a name of `otomatch.losses.LOSSES`, for that loss with its default options; or a
-            module that is called as losses are (see `losses.pair_batch`) and can be pickled.
-        batch: B, number of pairs, >= 1.
-        dim: D, >= 1.
-        noise: of the pairs; the larger, the less sharp a plan and the fewer its iterations.
-        threads: that torch may use, >= 1.
-        budget: seconds of repeated calls for the time; at least 3 calls are made.
+        loss: Name in `otomatch.losses.LOSSES`, for that loss with its default options; or a
+            module that is called like the losses (see `losses.pair_batch`) and can be pickled.
+        batch: Number of pairs B, >= 1.
+        dim: Embedding dimension D, >= 1.
+        noise: Noise of the pairs; more noise means a less sharp plan and fewer iterations.
+        threads: Number of threads that torch may use, >= 1.
+        budget: Seconds of repeated calls for the time; at least 3 calls are made.
 
     Raises:
-        InvalidInputError: an unknown name, or ``batch``, ``dim`` or ``threads`` below 1.
+        InvalidInputError: If the name is unknown, or ``batch``, ``dim`` or ``threads`` is below 1.
     """
     for name, value in (("batch", batch), ("dim", dim), ("threads", threads)):
-        at_least_one(name, value)
+        at_least(name, value, 1)
     module = LOSSES[one_of("loss", loss, tuple(LOSSES))]() if isinstance(loss, str) else loss
     call = (module, batch, dim, noise, threads)
     try:
@@ -79,9 +78,10 @@ def loss_cost(
 
 
 def unit_pairs(size: int, dim: int, noise: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random audio and text embeddings, (size, dim) each, float32, of unit length.
+    """Return random audio and text embeddings of unit length, (size, dim) each, float32.
 
-    Captions lie where their clips do but for ``noise``, its standard deviation in units of theirs.
+    Before normalisation, a caption is its clip plus Gaussian noise, whose standard deviation is
+    ``noise`` times that of the clips.
     """
     random = torch.Generator().manual_seed(seed)
     audio = torch.randn(size, dim, generator=random)
@@ -90,7 +90,7 @@ def unit_pairs(size: int, dim: int, noise: float, seed: int = 0) -> tuple[Tensor
 
 
 def _apart(job: Callable[..., float], *arguments: object) -> float:
-    """Run the job in a process of its own; raises what the job raises."""
+    """Run a function in a separate process and return its result or raise its error."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(job, *arguments).result()
 

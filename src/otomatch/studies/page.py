@@ -1,15 +1,15 @@
-"""A study as one page of HTML: no script, nothing fetched from elsewhere."""
+"""HTML page of a study: a single file without scripts or external resources."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from otomatch.studies.plots.drawers import Picture
+from otomatch.studies.plots.layout import StudyPicture
 from otomatch.studies.results import Results
 from otomatch.studies.summary import Section, sections
-from otomatch.studies.tables import Table
+from otomatch.studies.tables import TextTable
 
 PLOTS, ROWS, SUMMARY = "plots", "rows.csv", "summary.md"
-"""What lies beside the page."""
+"""Names of the files that the page links to, in its own folder."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --page: #fff; --line: #d0d0d0; --soft: #f4f4f4;
@@ -38,18 +38,20 @@ pre { overflow-x: auto; font-size: 0.8rem; background: var(--soft); padding: 0.6
 """
 
 
-def index_html(results: Results, pictures: Sequence[Picture], notes: Iterable[str] = ()) -> str:
-    """The page of a study, with the tables of its summary.
+def index_html(
+    results: Results, pictures: Sequence[StudyPicture], notes: Iterable[str] = ()
+) -> str:
+    """Return the page of a study, with the tables of its summary.
 
-    It links to rows.csv, summary.md and the pictures in plots/ as PNG and SVG, all beside it.
+    It links to rows.csv, summary.md and the pictures in plots/ (PNG and SVG), all in its folder.
 
     Args:
-        results: of a study, complete or not.
-        pictures: that were drawn.
-        notes: more to say on how it was run.
+        results: Results of a study, complete or not.
+        pictures: Pictures that were drawn.
+        notes: Further remarks on how the study was run.
     """
     question, *others = sections(results, notes)
-    title = f"Study: {escape(results.study)}"
+    title = f"Study: {escape(results.study.name)}"
     beside = f'<p><a href="{ROWS}">All figures (CSV)</a>, <a href="{SUMMARY}">as Markdown</a></p>'
     body = [f"<h1>{title}</h1>", _section(question), beside]
     if pictures:
@@ -74,7 +76,7 @@ def _section(section: Section) -> str:
     return "\n".join([*parts, *map(_table, section.tables)])
 
 
-def _table(table: Table) -> str:
+def _table(table: TextTable) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.header)
     rows = [
         f'<tr><th scope="row">{escape(first)}</th>'
@@ -83,7 +85,7 @@ def _table(table: Table) -> str:
         for first, *cells in table.rows
     ]
     title = escape(table.title)
-    return (  # a region that scrolls must be reachable by keyboard
+    return (  # a scrollable region must be reachable by keyboard
         f'<div class="scroll" role="region" tabindex="0" aria-label="{title}"><table>'
         f"<caption>{title}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
         + "\n".join(rows)
@@ -91,7 +93,7 @@ def _table(table: Table) -> str:
     )
 
 
-def _picture(picture: Picture) -> str:
+def _picture(picture: StudyPicture) -> str:
     name, alt = escape(f"{PLOTS}/{picture.name}"), escape(picture.alt)
     return (
         f'<figure><img src="{name}.svg" alt="{alt}">\n<figcaption>{escape(picture.caption)} '
@@ -100,7 +102,7 @@ def _picture(picture: Picture) -> str:
 
 
 def _errors(results: Results) -> list[str]:
-    """The whole errors, folded."""
+    """Return the full errors, collapsed."""
     return [
         f"<details><summary>{escape(failure.arm.label)}, seed {failure.seed}</summary>"
         f"<pre>{escape(failure.error.strip())}</pre></details>"

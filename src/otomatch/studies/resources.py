@@ -1,4 +1,4 @@
-"""Time and memory of a piece of code. Memory is read from /proc: on Linux only."""
+"""Time and memory of a function call. Memory is read from /proc, which exists on Linux only."""
 
 import ctypes
 import math
@@ -12,7 +12,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def median_seconds(function: Callable[[], object], budget: float = 1.0) -> float:
-    """Median time of one call over ``budget`` seconds: after a first one, 3 to 50 calls."""
+    """Return the median time of 3 to 50 calls in about ``budget`` seconds, after a warm-up call."""
     function()
     times: list[float] = []
     start = time.perf_counter()
@@ -24,12 +24,11 @@ def median_seconds(function: Callable[[], object], budget: float = 1.0) -> float
 
 
 def memory_growth(function: Callable[[], object]) -> float:
-    """How far resident memory rises above what it is now while the function runs, in 2^20 bytes.
+    """Run the function and return how far resident memory rises meanwhile, in 2^20 bytes.
 
-    The rise is that of the kernel's high-water mark, reset before the call. Memory that the process
-    has freed and kept hides some of it, and what the function frees may be kept and count: begin
-    the process with `give_back_freed_memory`. nan where there is no such mark (it is Linux's); the
-    function then runs all the same.
+    The rise is that of the kernel's high-water mark, which is reset before the call. Freed memory
+    that the allocator keeps distorts the result: call `give_back_freed_memory` at the start of the
+    process. Returns nan, after running the function, on systems other than Linux.
     """
     try:
         _RESET.write_text("5")
@@ -42,22 +41,25 @@ def memory_growth(function: Callable[[], object]) -> float:
 
 
 def give_back_freed_memory() -> None:
-    """Let glibc return memory to the system as soon as it is freed, from now on.
+    """Make glibc return memory to the system as soon as it is freed, for the rest of the process.
 
-    Resident memory is then memory in use, up to blocks below 64 KiB. Allocation becomes slower for
-    the rest of the process. To be called before anything large is allocated: a hole that was left
-    before is filled first, and kept. Does nothing with another C library.
+    Resident memory then equals memory in use, except for blocks below 64 KiB, and allocation is
+    slower. Call this before anything large is allocated, since memory freed earlier is reused first
+    and kept. Does nothing with another C library.
     """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**16)
 
 
 def resident_megabytes(field: str) -> float:
-    """Resident memory of this process, now ("VmRSS") or at its peak ("VmHWM"), in 2^20 bytes.
+    """Return the resident memory of this process in 2^20 bytes.
+
+    Args:
+        field: "VmRSS" for the current value, "VmHWM" for the peak.
 
     Raises:
-        OSError: this system has no /proc.
-        LookupError: it has one that does not tell.
+        OSError: If this system has no /proc.
+        LookupError: If /proc lacks the field.
     """
     lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
     return int(lines[field].split()[0]) / 1024

@@ -1,46 +1,30 @@
-"""What a study's parts hand to each other: arms, what they scored, what failed."""
+"""Results of a study: scores of the trained arms, failures, and how the study was run."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from otomatch.studies.catalogue.definition import Arm, Study
+
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One setting of a grid; it is trained once for every seed.
-
-    Attributes:
-        label: unique within the study, as tables and plots show it.
-        factors: what sets it apart; columns of rows.csv.
-        overrides: of the configuration, "section.field=value".
-        data: the domain that it trains on; empty for the study's first.
-        after: label of an arm whose pairs.csv it trains with.
-    """
-
-    label: str
-    factors: Mapping[str, str | float]
-    overrides: tuple[str, ...] = ()
-    data: str = ""
-    after: str | None = None
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What one trained arm scored on one test set.
+    """Scores of one trained arm on one test set.
 
     Attributes:
-        arm: the setting.
-        seed: of the training run.
-        test: name of the test set.
-        values: metrics by name; nan where one does not apply.
-        per_clip: (clips,) values whose mean is the metric of that name, for recalls in percent;
-            "zeroshot" may have another length.
-        curve: rows of the run's log.csv.
+        arm: Arm that was trained.
+        seed: Seed of the training run.
+        test: Name of the test set.
+        values: Metrics by name; nan for a metric that does not apply.
+        per_clip: Arrays (clips,) whose mean is the metric of that name, in percent, for recalls
+            and "zeroshot"; the latter may differ in length.
+        curve: Rows of the run's log.csv.
     """
 
     arm: Arm
@@ -53,7 +37,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Failure:
-    """An arm whose run with one seed did not come to an end, and why."""
+    """A run that failed.
+
+    Attributes:
+        arm: Arm of the run.
+        seed: Seed of the run.
+        error: Error message, followed by its traceback.
+    """
 
     arm: Arm
     seed: int
@@ -62,22 +52,52 @@ class Failure:
 
 @dataclass(frozen=True)
 class Results:
-    """All that is known of a study so far.
+    """Results of a study, complete or not.
 
     Attributes:
-        study: its name.
-        question: what it asks.
-        outcomes: of the cells that are done, one for each test set.
-        failures: the cells that failed.
-        planned: number of cells, arms x seeds; those neither done nor failed are still missing.
-        about: machine, command, data and versions, printed as they are.
-        extra: tables beside the grid, lists of rows by name.
+        study: Study that was run.
+        outcomes: Scores of the finished cells, one outcome for each test set.
+        failures: Runs that failed.
+        planned: Number of cells, arms times seeds; those neither finished nor failed are missing.
+        provenance: Command, data, versions and machine, as text.
+        extra: Tables measured in addition to the grid, lists of rows by name.
     """
 
-    study: str
-    question: str
+    study: Study
     outcomes: tuple[Outcome, ...]
     failures: tuple[Failure, ...]
     planned: int
-    about: Mapping[str, str]
+    provenance: Mapping[str, str]
     extra: Mapping[str, Any]
+
+
+def arms_of(results: Results) -> list[Arm]:
+    """Return the arms that have outcomes, in their order."""
+    return list({outcome.arm.label: outcome.arm for outcome in results.outcomes}.values())
+
+
+def outcomes_of(results: Results, arm: Arm) -> list[Outcome]:
+    """Return the outcomes of an arm."""
+    return [outcome for outcome in results.outcomes if outcome.arm.label == arm.label]
+
+
+def has_metric(results: Results, name: str) -> bool:
+    """Return True if any outcome has a value of the metric."""
+    return any(not math.isnan(o.values.get(name, math.nan)) for o in results.outcomes)
+
+
+def domain_of(test: str) -> str:
+    """Return the domain that a test set was drawn from, such as "birds" for "birds-0"."""
+    name, _, draw = test.rpartition("-")
+    return name if name and draw.isdigit() else test
+
+
+def by_domain(results: Results) -> dict[str, Results]:
+    """Split results by the domain of the test set, in order."""
+    names = dict.fromkeys(domain_of(outcome.test) for outcome in results.outcomes)
+    return {
+        name: replace(
+            results, outcomes=tuple(o for o in results.outcomes if domain_of(o.test) == name)
+        )
+        for name in names
+    }

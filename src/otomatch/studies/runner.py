@@ -1,4 +1,4 @@
-"""Works through the grid of a study, cell by cell, and gathers what is known of it."""
+"""Runner: works through the cells of a study and gathers their results."""
 
 import json
 import math
@@ -9,13 +9,15 @@ from pathlib import Path
 from rich.console import Console
 
 from otomatch.errors import ConfigError, RunError
-from otomatch.studies import output
-from otomatch.studies.about import describe
-from otomatch.studies.cells import Cell, check_shared, read_measurement, try_lock, write
+from otomatch.files import write_text
+from otomatch.studies.catalogue.definition import Study
+from otomatch.studies.catalogue.recipes import QUICK_SCENES
+from otomatch.studies.cells import Cell, check_shared, read_measurement, try_lock
 from otomatch.studies.data import DRAWS, QUICK_DRAWS, StudyData, prepare_data
-from otomatch.studies.extra import measure_extra, read_extra
-from otomatch.studies.grids import QUICK_SCENES, Study
-from otomatch.studies.planning import Settings, plan_cells
+from otomatch.studies.extra_tables import measure_extra, read_extra
+from otomatch.studies.output import write_results
+from otomatch.studies.planning import StudySettings, plan_cells
+from otomatch.studies.provenance import describe_study
 from otomatch.studies.results import Failure, Outcome, Results
 
 _WAIT_SECONDS = 2.0
@@ -23,22 +25,22 @@ _WRITE_SECONDS = 600.0
 _DATA = "data.json"
 
 
-def run_study(study: Study, settings: Settings, console: Console) -> Results:
-    """Run a study, or go on with it; several processes may do so at once.
+def run_study(study: Study, settings: StudySettings, console: Console) -> Results:
+    """Run a study or continue it; several processes may share the work.
 
     Args:
-        study: one of `otomatch.studies.grids.STUDIES`.
-        settings: how.
-        console: where progress is shown.
+        study: Study to run, for example one of `otomatch.studies.catalogue.STUDIES`.
+        settings: Settings of the study.
+        console: Console that shows the progress.
 
     Returns:
-        What came of it; the same lies in the folder of the study's name below ``settings.out``.
+        The results, which are also written to the study's folder below ``settings.out``.
 
     Raises:
-        ConfigError: an arm's configuration is not valid, or there are too few data sets.
-        DatasetError: the data cannot be opened or composed.
-        RunError: the folder holds something else.
-        KeyboardInterrupt: it was interrupted; what is done is kept, and written.
+        ConfigError: If an arm's configuration is invalid, or the number of data sets is wrong.
+        DatasetError: If the data cannot be opened or composed.
+        RunError: If the output folder holds something else.
+        KeyboardInterrupt: If the study was interrupted; finished work is kept and written.
     """
     if len(settings.data) != study.domains:
         raise ConfigError(
@@ -47,7 +49,47 @@ def run_study(study: Study, settings: Settings, console: Console) -> Results:
         )
     check_shared(settings.out)
     (settings.out / "cells").mkdir(parents=True, exist_ok=True)
-    data = prepare_data(
+    data = _prepare(study, settings, console)
+    cells = plan_cells(study, settings, data)
+    if settings.retry:
+        for cell in cells:
+            cell.forget_error()
+    folder = settings.folder(study)
+    _claim(folder, data)
+    try:
+        for _ in _every(_WRITE_SECONDS, _worked(cells, console)):
+            _write(study, settings, data, cells)
+        if study.extra:
+            measure_extra(study.extra, folder, cells, console)
+    except KeyboardInterrupt:
+        _write(study, settings, data, cells)
+        raise
+    return _write(study, settings, data, cells)
+
+
+def gather_results(
+    study: Study, cells: Sequence[Cell], provenance: Mapping[str, str], folder: Path
+) -> Results:
+    """Gather the results of a study, complete or not.
+
+    Args:
+        study: Study that was run.
+        cells: Cells of its grid.
+        provenance: Description of how it was run.
+        folder: Folder of the study, which may hold extra tables.
+    """
+    outcomes = [outcome for cell in cells if cell.done for outcome in _outcomes(cell)]
+    failures = [
+        Failure(cell.arm, cell.seed, cell.error)
+        for cell in cells
+        if not cell.done and cell.error is not None
+    ]
+    extra = read_extra(folder)
+    return Results(study, tuple(outcomes), tuple(failures), len(cells), provenance, extra)
+
+
+def _prepare(study: Study, settings: StudySettings, console: Console) -> StudyData:
+    return prepare_data(
         settings.data,
         settings.out / "data",
         scenes=QUICK_SCENES if settings.quick else study.scenes,
@@ -55,51 +97,45 @@ def run_study(study: Study, settings: Settings, console: Console) -> Results:
         zeroshot=settings.zeroshot,
         console=console,
     )
-    cells = plan_cells(study, settings, data)
-    if settings.retry:
-        for cell in cells:
-            cell.forget_error()
-    folder = settings.folder(study)
-    _claim(folder, data)
-
-    def gather() -> Results:
-        costs = [cell.cost() for cell in cells if cell.done]
-        about = describe(settings.command, settings.data, data, costs)
-        found = gather_results(study, cells, about, folder)
-        output.write(found, folder)
-        return found
-
-    written = time.monotonic()
-    try:
-        for _ in _worked(cells, console):
-            if time.monotonic() - written > _WRITE_SECONDS:
-                gather()
-                written = time.monotonic()
-        if study.extra:
-            measure_extra(folder, cells, console)
-    except KeyboardInterrupt:
-        gather()
-        raise
-    return gather()
 
 
 def _claim(folder: Path, data: StudyData) -> None:
-    """Keep what one study says apart from what it says of other data.
+    """Record the names of the data sets, so that results of different data are not mixed.
 
     Raises:
-        RunError: the folder holds the study of other data.
+        RunError: If the folder holds results of other data.
     """
     path, own = folder / _DATA, json.dumps({"data": list(data.training)})
-    if path.is_file() and path.read_text(encoding="utf-8") != own:
+    if path.is_file() and (found := path.read_text(encoding="utf-8")) != own:
         raise RunError(
-            f"{folder} holds this study of other data ({path.read_text(encoding='utf-8')}); "
-            "choose another --out"
+            f"{folder} holds this study of other data ({found}), expected {own}; choose another "
+            "output folder"
         )
-    write(path, own)
+    write_text(path, own)
+
+
+def _write(
+    study: Study, settings: StudySettings, data: StudyData, cells: Sequence[Cell]
+) -> Results:
+    """Gather the results so far and write them to the study's folder."""
+    folder, costs = settings.folder(study), [cell.cost() for cell in cells if cell.done]
+    provenance = describe_study(settings.command, settings.data, data, costs)
+    found = gather_results(study, cells, provenance, folder)
+    write_results(found, folder)
+    return found
+
+
+def _every(seconds: float, steps: Iterable[Cell]) -> Iterable[Cell]:
+    """Yield the steps at which at least ``seconds`` have passed since the last one yielded."""
+    last = time.monotonic()
+    for step in steps:
+        if time.monotonic() - last > seconds:
+            yield step
+            last = time.monotonic()
 
 
 def _worked(cells: Sequence[Cell], console: Console) -> Iterable[Cell]:
-    """Work on every cell that is not done, and yield it; wait for those of other processes."""
+    """Work on all unfinished cells, yielding each, and wait for those of other processes."""
     waits = False
     while True:
         open_cells = [cell for cell in cells if not cell.done and cell.error is None]
@@ -112,16 +148,16 @@ def _worked(cells: Sequence[Cell], console: Console) -> Iterable[Cell]:
                 yield cell
         if not worked:
             if not waits:
-                console.print("Waiting for cells that another process works on ...")
+                console.print("Waiting for cells of another process ...")
             waits = True
             time.sleep(_WAIT_SECONDS)
 
 
 def _work_on(cell: Cell, cells: Sequence[Cell], console: Console) -> bool:
-    """Whether there was anything to do here for this cell."""
+    """Work on a cell; return False if another process has it or it depends on an open cell."""
     source = cell.after
     if source is not None and not source.done and source.error is None:
-        return False  # its turn comes later
+        return False
     lock = try_lock(cell)
     if lock is None:
         return False
@@ -141,7 +177,7 @@ def _work_on(cell: Cell, cells: Sequence[Cell], console: Console) -> bool:
 
 
 def _title(cell: Cell, cells: Sequence[Cell]) -> str:
-    """Which cell it is, and how long it and those after it take one process, by those before."""
+    """Return the number and name of a cell and the estimated time left for one process."""
     done = [other for other in cells if other.done]
     ended = len(done) + sum(other.error is not None for other in cells if not other.done)
     text = f"{ended + 1} of {len(cells)}: {cell.arm.label}, seed {cell.seed}"
@@ -151,38 +187,10 @@ def _title(cell: Cell, cells: Sequence[Cell]) -> str:
     return f"{text} (all: about {math.ceil(each * (len(cells) - ended) / 60)} min left)"
 
 
-def gather_results(
-    study: Study, cells: Sequence[Cell], about: Mapping[str, str], folder: Path
-) -> Results:
-    """What is known of a grid, done or not.
-
-    Args:
-        study: whose grid it is.
-        cells: of the grid.
-        about: on what it was run.
-        folder: of the study, which may hold tables beside the grid.
-    """
-    outcomes = [outcome for cell in cells if cell.done for outcome in _outcomes(cell)]
-    failures = [
-        Failure(cell.arm, cell.seed, cell.error)
-        for cell in cells
-        if not cell.done and cell.error is not None
-    ]
-    return Results(
-        study.name,
-        study.question,
-        tuple(outcomes),
-        tuple(failures),
-        len(cells),
-        about,
-        read_extra(folder),
-    )
-
-
 def _outcomes(cell: Cell) -> list[Outcome]:
     log = cell.log()
     sizes = {name: value for name, value in cell.cost().items() if isinstance(value, float)}
-    common = {**sizes, **_of_log(log)}
+    common = {**sizes, **_log_metrics(log)}
     found = []
     for test in cell.tests:
         measured = read_measurement(cell.measured[test.name])
@@ -191,8 +199,8 @@ def _outcomes(cell: Cell) -> list[Outcome]:
     return found
 
 
-def _of_log(log: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Time, and how the solver fared over the run."""
+def _log_metrics(log: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return training times and the solver's means over the run."""
 
     def mean(name: str) -> float:
         values = [row[name] for row in log if name in row]

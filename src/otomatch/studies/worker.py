@@ -1,7 +1,7 @@
-"""The process that trains and measures one cell: ``python -m otomatch.studies.worker FOLDER``.
+"""Process that trains and measures one cell: ``python -m otomatch.studies.worker FOLDER``.
 
-A process of its own, so that its peak memory is that of the run, and so that whatever ends it ends
-nothing else.
+A separate process makes its peak memory that of the run alone, and keeps a crash from ending the
+study.
 """
 
 import json
@@ -15,8 +15,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from otomatch.files import write_text
 from otomatch.models.audio_text_model import AudioTextModel
-from otomatch.studies.about import machine, versions
+from otomatch.models.encoders import trainable_parameters
 from otomatch.studies.cells import (
     BUSY,
     CONFIG,
@@ -26,17 +27,17 @@ from otomatch.studies.cells import (
     TESTS,
     error_of,
     save_measurement,
-    write,
 )
 from otomatch.studies.data import TestSet
-from otomatch.studies.measure import Measuring
+from otomatch.studies.measurement import Measurer
+from otomatch.studies.provenance import machine, versions
 from otomatch.studies.resources import resident_megabytes
 from otomatch.training.config import Config, dump_toml, load_config
 from otomatch.training.trainer import TrainingResult, train
 
 
 def main(folder: Path, quiet: bool) -> int:
-    """Work on the cell in ``folder``; returns the status to end with."""
+    """Work on the cell in ``folder`` and return the exit status."""
     try:
         with FileLock(folder / "worker.lock", timeout=0):
             return work(folder, quiet)
@@ -47,7 +48,7 @@ def main(folder: Path, quiet: bool) -> int:
 
 
 def work(folder: Path, quiet: bool) -> int:
-    """Train, unless that is done, and measure what is left to measure.
+    """Train the cell unless it is trained, measure what is not measured, and return the status.
 
     An error is written to the cell's ``error.txt``, or beside the measurement that failed.
     """
@@ -55,25 +56,25 @@ def work(folder: Path, quiet: bool) -> int:
         lambda: _train(folder, quiet), folder / ERROR
     ):
         return 1
-    measure = Measuring(AudioTextModel.from_pretrained(folder / RUN / "model"))
+    measurer = Measurer(AudioTextModel.from_pretrained(folder / RUN / "model"))
     measured = True
     for test in json.loads((folder / TESTS).read_text(encoding="utf-8")):
         path = Path(test.pop("measured"))
-        step = partial(_measure, measure, TestSet(**test), path)
+        step = partial(_measure, measurer, TestSet(**test), path)
         measured &= _guarded(step, error_of(path))
     return 0 if measured else 1
 
 
-def _measure(measure: Measuring, test: TestSet, path: Path) -> None:
-    save_measurement(path, measure(test))
+def _measure(measurer: Measurer, test: TestSet, path: Path) -> None:
+    save_measurement(path, measurer.measure(test))
 
 
 def _guarded(step: Callable[[], None], error_file: Path) -> bool:
-    """Whether a step succeeded; whatever goes wrong is written down, and the grid goes on."""
+    """Run a step, record its error if there is one, and return True if it succeeded."""
     try:
         step()
     except Exception as error:
-        write(error_file, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
+        write_text(error_file, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
         return False
     return True
 
@@ -81,18 +82,18 @@ def _guarded(step: Callable[[], None], error_file: Path) -> bool:
 def _train(folder: Path, quiet: bool) -> None:
     config, run = load_config(folder / CONFIG), folder / RUN
     resumed = (run / CONFIG).is_file()
-    if resumed:  # its key says that it is the same but for where the data lie
-        write(run / CONFIG, dump_toml(config))
+    if resumed:  # the cell's key guarantees that at most the paths of the data have changed
+        write_text(run / CONFIG, dump_toml(config))
     result = train(config, run, progress=not quiet)
-    write(folder / COST, json.dumps(_cost(config, result, resumed)))
-    shutil.rmtree(run / "checkpoint")  # as large as three models, and of no use any more
+    write_text(folder / COST, json.dumps(_cost(config, result, resumed)))
+    shutil.rmtree(run / "checkpoint")  # as large as three models, and no longer needed
 
 
 def _cost(config: Config, result: TrainingResult, resumed: bool) -> dict[str, float | str]:
-    """Sizes of the model, the peak memory of this process, and on what it was trained."""
+    """Return the model's sizes, this process's peak memory, the machine and the versions."""
     model = AudioTextModel.from_pretrained(result.model)
     return {
-        "parameters": float(sum(p.numel() for p in model.parameters() if p.requires_grad)),
+        "parameters": float(sum(p.numel() for p in trainable_parameters(model).values())),
         "metric_parameters": float(_metric_parameters(config)),
         "peak_mb": math.nan if resumed else _peak_megabytes(),
         "best_epoch": float(result.best_epoch),
@@ -104,7 +105,7 @@ def _cost(config: Config, result: TrainingResult, resumed: bool) -> dict[str, fl
 
 
 def _peak_megabytes() -> float:
-    """The most memory that this process held; nan where the system (not Linux) does not say."""
+    """Return the peak memory of this process in 2^20 bytes; nan on systems other than Linux."""
     try:
         return resident_megabytes("VmHWM")
     except (OSError, LookupError):
@@ -112,7 +113,7 @@ def _peak_megabytes() -> float:
 
 
 def _metric_parameters(config: Config) -> int:
-    """Degrees of freedom of M; of L^T L those of L but for rotations."""
+    """Return the degrees of freedom of M; for L^T L, those of L up to rotations."""
     dim, ground = config.model.dim, config.ground
     rank = min(getattr(ground, "rank", dim), dim)
     free = {"identity": 0, "diagonal": dim}

@@ -1,1 +1,1 @@
-"""Pictures of a study."""
+"""Pictures of studies."""

@@ -1,4 +1,4 @@
-"""The pieces that a study's pictures are made of: lines with names at their ends, rows of dots."""
+"""Charts that the pictures of studies consist of: lines named at their ends, dots, points, fits."""
 
 import math
 from collections.abc import Sequence
@@ -9,28 +9,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from otomatch.evaluation.plots.style import COLOURS, MARKERS, PLAIN, SMALL
-from otomatch.studies.statistics import Exponent, Interval
+from otomatch.studies.power_laws import Exponent
+from otomatch.studies.statistics import Interval
 
-if TYPE_CHECKING:  # matplotlib is optional, and loads slowly
+if TYPE_CHECKING:  # matplotlib is optional, and slow to import
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-_APART = 0.15
-"""Inches between the names of two lines."""
+_NAME_INCHES = 0.15
+"""Distance between the names of two lines."""
 _DASHES = ("-", "--", "-.")
-"""Of lines, where one set of colours is not enough."""
+"""Line styles, one for each cycle through the colours."""
 _POINTS: dict[str, Any] = {"markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.5}
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of points.
+class Series:
+    """A named series of points.
 
     Attributes:
-        name: written at its end.
-        style: number of its colour and marker; the same thing has the same in all panels.
-        x: where the points are, in order.
-        y: what was found there; an interval without ends has no bar.
+        name: Name, written at the end of the line.
+        style: Number of the colour and marker, the same in all panels.
+        x: Positions of the points.
+        y: Values at the points; an interval without ends has no bar.
     """
 
     name: str
@@ -38,8 +39,8 @@ class Line:
     x: tuple[float, ...]
     y: tuple[Interval, ...]
 
-    def shown(self, log_x: bool = False, log_y: bool = False) -> "Line":
-        """Only the points that can be drawn."""
+    def shown(self, log_x: bool = False, log_y: bool = False) -> "Series":
+        """Return the series with only the points that the axes can show, in order."""
         kept = [
             (x, y)
             for x, y in zip(self.x, self.y, strict=True)
@@ -47,25 +48,25 @@ class Line:
             if (x > 0 or not log_x) and (y.value > 0 or not log_y)
         ]
         kept.sort(key=lambda point: point[0])
-        return Line(self.name, self.style, tuple(x for x, _ in kept), tuple(y for _, y in kept))
+        return Series(self.name, self.style, tuple(x for x, _ in kept), tuple(y for _, y in kept))
 
 
-def point(value: float) -> Interval:
-    """A value without an interval."""
+def exact(value: float) -> Interval:
+    """Return a value without an interval."""
     return Interval(value, math.nan, math.nan)
 
 
 def colour(style: int) -> str:
-    """The colour of a style."""
+    """Return the colour of a style."""
     return COLOURS[style % len(COLOURS)]
 
 
 def draw_lines(
-    axes: "Axes", lines: Sequence[Line], log_x: bool = False, log_y: bool = False
+    axes: "Axes", lines: Sequence[Series], log_x: bool = False, log_y: bool = False
 ) -> None:
-    """Draw lines with their points and bars, and write the name of each at its end.
+    """Draw lines with points and bars, and write the name of each at its end.
 
-    Points that have no place on a logarithmic axis are left out.
+    Points that a logarithmic axis cannot show are left out.
     """
     lines = [kept for line in lines if (kept := line.shown(log_x, log_y)).x]
     if not lines:
@@ -82,8 +83,8 @@ def draw_lines(
     _name_ends(axes, lines)
 
 
-def draw_points(axes: "Axes", lines: Sequence[Line]) -> None:
-    """Draw single points, each with its name; x may be 0, and is logarithmic above 100."""
+def draw_points(axes: "Axes", lines: Sequence[Series]) -> None:
+    """Draw unconnected named points; x may be 0, and is logarithmic above 100."""
     lines = [kept for line in lines if (kept := line.shown()).x]
     axes.set_xscale("symlog", linthresh=100, linscale=0.5)
     for line in lines:
@@ -96,13 +97,13 @@ def draw_points(axes: "Axes", lines: Sequence[Line]) -> None:
 def draw_dots(
     axes: "Axes", names: Sequence[str], values: Sequence[Interval], styles: Sequence[int]
 ) -> None:
-    """Draw one dot with its bar for each name, the first on top; the first is also a dashed line.
+    """Draw a dot with its bar for each name, from top to bottom, and a dashed line at the first.
 
     Args:
-        axes: where.
-        names: written at the left.
-        values: as many; nan leaves the row empty.
-        styles: number of each dot's colour and marker.
+        axes: Axes to draw on.
+        names: Names, written at the left.
+        values: Value of each name; nan leaves the row empty.
+        styles: Number of the colour and marker of each dot.
     """
     for row, (value, style) in enumerate(zip(values, styles, strict=True)):
         if math.isfinite(value.value):
@@ -130,18 +131,18 @@ def _look(style: int) -> dict[str, Any]:
 
 
 def _bars(values: Sequence[Interval], log: bool = False) -> "np.ndarray | None":
-    """Lengths below and above the values, (2, n); None where nothing has an interval."""
+    """Return lengths below and above the values, (2, n), or None if no value has an interval."""
     ends = np.array([(y.value - y.low, y.high - y.value) for y in values], np.float64).T
     if np.isnan(ends).all():
         return None
     lengths = np.nan_to_num(ends).clip(min=0)
-    if log:  # a bar down to 0 or below has no end on a logarithmic axis
+    if log:  # a logarithmic axis cannot show the end of a bar at 0 or below
         lengths[0] = np.minimum(lengths[0], 0.999 * np.array([y.value for y in values]))
     return lengths
 
 
-def _widen(axes: "Axes", lines: Sequence[Line], log_x: bool, log_y: bool) -> None:
-    """Give room to a single value, around which no logarithmic axis can be scaled."""
+def _widen(axes: "Axes", lines: Sequence[Series], log_x: bool, log_y: bool) -> None:
+    """Widen logarithmic axes around a single value, which matplotlib cannot scale."""
     x = {x for line in lines for x in line.x}
     y = {end for line in lines for y in line.y for end in (y.value, y.low, y.high)}
     for values, log, limit in ((x, log_x, axes.set_xlim), (y, log_y, axes.set_ylim)):
@@ -151,7 +152,13 @@ def _widen(axes: "Axes", lines: Sequence[Line], log_x: bool, log_y: bool) -> Non
 
 
 def _label_log(axis: "Axis", values: Sequence[float], most: int = 0) -> None:
-    """Write plain numbers at few places; at the values, if at most so many and well apart."""
+    """Label a logarithmic axis with plain numbers, at the values if they are few and far apart.
+
+    Args:
+        axis: Axis to label.
+        values: Sorted values, or the ends of the axis.
+        most: Maximum number of values to label each.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     axis.set_minor_locator(NullLocator())
@@ -160,22 +167,22 @@ def _label_log(axis: "Axis", values: Sequence[float], most: int = 0) -> None:
     if len(values) <= most and apart:
         axis.set_ticks(values)
         axis.set_tick_params(rotation=45 if len(values) > 5 else 0)
-    elif values[-1] < 8 * values[0]:  # powers of ten would be too few
+    elif values[-1] < 8 * values[0]:  # too narrow for powers of ten
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     else:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
-def _name_ends(axes: "Axes", lines: Sequence[Line]) -> None:
-    """Write names at the right, level with the ends of the lines but never over one another."""
+def _name_ends(axes: "Axes", lines: Sequence[Series]) -> None:
+    """Write names on the right, level with the ends of the lines but without overlap."""
     if not lines:
         return
     axes.autoscale_view()
     ends = [(line.x[-1], line.y[-1].value) for line in lines]
     across = axes.transAxes.inverted().transform(axes.transData.transform(ends))
-    height = axes.get_window_extent().height / axes.figure.dpi  # about: the layout comes later
+    height = axes.get_window_extent().height / axes.figure.dpi  # approximate before the layout
     lines_each = max(line.name.count("\n") + 1 for line in lines)
-    places = _spread(across[:, 1].tolist(), _APART * lines_each / height)
+    places = _spread(across[:, 1].tolist(), _NAME_INCHES * lines_each / height)
     for line, end, place in zip(lines, ends, places, strict=True):
         leader = {"arrowstyle": "-", "color": colour(line.style), "linewidth": 0.5, "alpha": 0.6}
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3}
@@ -194,13 +201,13 @@ def _name_ends(axes: "Axes", lines: Sequence[Line]) -> None:
 
 
 def _spread(heights: Sequence[float], apart: float) -> list[float]:
-    """Places from 0 to 1, near the heights, in the same order and so far apart at least.
+    """Return positions from 0 to 1 near the heights, in their order and at least ``apart`` apart.
 
-    What is too close is pooled around its mean, as in isotonic regression. Where there is no room
-    for all, they go beyond 1.
+    Heights that are too close are pooled around their mean, as in isotonic regression. If there is
+    not enough room, positions exceed 1.
     """
     order = np.argsort(heights, kind="stable")
-    groups: list[tuple[float, int]] = []  # the middle of a group, and its size
+    groups: list[tuple[float, int]] = []  # middle and size of each group
     for height in np.asarray(heights)[order]:
         middle, size = float(height), 1
         while groups and middle - groups[-1][0] < apart * (size + groups[-1][1]) / 2:

@@ -1,4 +1,4 @@
-"""What is measured of a trained cell on a test set: figures, and the values behind them by clip."""
+"""Measurement of a trained model on a test set: metrics, and their values by clip."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,45 +8,51 @@ import numpy as np
 from otomatch.datasets import CaptionDataset
 from otomatch.evaluation.classification import classify_scores
 from otomatch.evaluation.evaluator import PLAN_EPSILON, PLAN_TOLERANCE, plan_scores
-from otomatch.evaluation.gap import modality_gaps
+from otomatch.evaluation.gap_measures import modality_gaps
 from otomatch.evaluation.ranks import Ranks, rank_embeddings
 from otomatch.evaluation.retrieval import RECALL_KS, RetrievalReport, evaluate_scores, summarise
 from otomatch.evaluation.zero_shot import PROMPT, embed_classes
 from otomatch.models.audio_text_model import AudioTextModel
-from otomatch.models.embedding import EmbeddedPairs, embed_pairs, embed_sounds
+from otomatch.models.embedding import EmbeddedPairs, embed_clips, embed_dataset
 from otomatch.studies.data import TestSet
 from otomatch.studies.results import Floats
 
-VERSION = 1
-"""Of what is measured; a cell that was measured by another is measured again."""
+MEASUREMENT_VERSION = 1
+"""Measurement version. Bump it when the same model would get different metrics: trained cells are
+then measured again."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Figures by name, and for some the values by clip whose mean they are."""
+    """Metrics of one model on one test set.
+
+    Attributes:
+        values: Metrics by name.
+        per_clip: For some of them, arrays (clips,) whose mean is the metric.
+    """
 
     values: Mapping[str, float]
     per_clip: Mapping[str, Floats]
 
 
-class Measuring:
-    """Measures a trained model on one test set after another.
+class Measurer:
+    """Measures a trained model on one or more test sets.
 
     Labelled clips that several test sets share are classified once.
 
     Args:
-        model: a trained model.
+        model: Trained model.
     """
 
     def __init__(self, model: AudioTextModel) -> None:
         self.model = model
         self._classified: dict[str, Measurement] = {}
 
-    def __call__(self, test: TestSet) -> Measurement:
-        """Retrieval per query and by the transductive plan, modality gap, zero-shot accuracy.
+    def measure(self, test: TestSet) -> Measurement:
+        """Measure retrieval per query and transductively, modality gap and zero-shot accuracy.
 
         Raises:
-            DatasetError: none of the clips can be used.
+            DatasetError: If none of the clips can be used.
         """
         found = _retrieval(self.model, test.clips)
         labelled = test.zeroshot
@@ -62,7 +68,7 @@ class Measuring:
 
 
 def _retrieval(model: AudioTextModel, clips: CaptionDataset) -> Measurement:
-    pairs = embed_pairs(model, clips)
+    pairs = embed_dataset(model, clips)
     ranks = rank_embeddings(model.whiten(pairs.audio), model.whiten(pairs.text), pairs.text_clip)
     report = summarise(ranks)
     plan = evaluate_scores(
@@ -70,16 +76,16 @@ def _retrieval(model: AudioTextModel, clips: CaptionDataset) -> Measurement:
         pairs.text_clip,
         tolerance=PLAN_TOLERANCE,
     )
-    values = {**_figures(report), **_figures(plan, "plan_"), **_gaps(model, pairs)}
+    values = {**_recalls(report), **_recalls(plan, "plan_"), **_gaps(model, pairs)}
     values |= {"clips": float(report.clips), "captions": float(report.captions)}
     return Measurement(values, recalls_by_clip(ranks))
 
 
 def recalls_by_clip(ranks: Ranks) -> dict[str, Floats]:
-    """Recall@k in percent as a value for every clip that has captions; their mean is recall@k.
+    """Return values for every captioned clip whose mean is recall@k, in percent, by metric.
 
-    Where clips have several captions, a clip's value for text to audio is the share of hits among
-    its captions, weighed by how many there are.
+    If clips have several captions, a clip's value for text to audio is the share of hits among its
+    captions, weighted by their number.
     """
     clips, row = np.unique(ranks.clip, return_inverse=True)
     captions = np.bincount(row)
@@ -93,7 +99,7 @@ def recalls_by_clip(ranks: Ranks) -> dict[str, Floats]:
     return found
 
 
-def _figures(report: RetrievalReport, prefix: str = "") -> dict[str, float]:
+def _recalls(report: RetrievalReport, prefix: str = "") -> dict[str, float]:
     values: dict[str, float] = {}
     for short, direction in (("t2a", report.text_to_audio), ("a2t", report.audio_to_text)):
         values |= {f"{prefix}{short}_r{k}": v for k, v in direction.recall.items()}
@@ -103,30 +109,30 @@ def _figures(report: RetrievalReport, prefix: str = "") -> dict[str, float]:
 
 
 def _gaps(model: AudioTextModel, pairs: EmbeddedPairs) -> dict[str, float]:
-    """The gap of the unit vectors; and, whitened, as the learned metric sees it."""
+    """Return the gap of the unit vectors and, after whitening, under the learned metric."""
     gap = modality_gaps(pairs.audio, pairs.text, pairs.text_clip)
-    seen = modality_gaps(model.whiten(pairs.audio), model.whiten(pairs.text), pairs.text_clip)
+    whitened = modality_gaps(model.whiten(pairs.audio), model.whiten(pairs.text), pairs.text_clip)
     return {
         "gap": gap.distance,
         "gap_relative": gap.relative,
         "gap_separability": gap.separability,
-        "gap_whitened_relative": seen.relative,
-        "gap_whitened_separability": seen.separability,
+        "gap_whitened_relative": whitened.relative,
+        "gap_whitened_separability": whitened.separability,
     }
 
 
 def _zeroshot(model: AudioTextModel, labelled: CaptionDataset) -> Measurement:
-    """What `otomatch.zeroshot` reports, and whether each clip was given its own class."""
+    """Classify as `otomatch.zeroshot` does, and record for each clip if its class was found."""
     names = list(labelled.labels)
     classes = embed_classes(model, names, [PROMPT])
-    embedded = embed_sounds(model, labelled.clips, progress=False)
+    embedded = embed_clips(model, labelled.clips)
     own = [names.index(str(labelled.clips[row].label)) for row in embedded.rows]
     clips_of = [[row for row, label in enumerate(own) if label == i] for i in range(len(names))]
     ranks = rank_embeddings(model.whiten(embedded.vectors), model.whiten(classes), clips_of)
-    right = np.zeros(len(own))
-    right[ranks.clip] = 100.0 * (ranks.captions_ahead == 0)
+    correct = np.zeros(len(own))
+    correct[ranks.clip] = 100.0 * (ranks.captions_ahead == 0)
     plan = classify_scores(
         plan_scores(model, embedded.vectors, classes, PLAN_EPSILON), own, names, PLAN_TOLERANCE
     )
-    values = {"zeroshot": float(right.mean()), "plan_zeroshot": plan.accuracy}
-    return Measurement(values, {"zeroshot": right})
+    values = {"zeroshot": float(correct.mean()), "plan_zeroshot": plan.accuracy}
+    return Measurement(values, {"zeroshot": correct})

@@ -1,4 +1,4 @@
-"""On what, and how, a study was run."""
+"""Provenance of a study: the command, data, versions and machine."""
 
 import os
 import platform
@@ -11,16 +11,16 @@ import torch
 from otomatch.studies.data import StudyData
 
 
-def describe(
+def describe_study(
     command: str, references: Sequence[str], data: StudyData, costs: Sequence[Mapping[str, object]]
 ) -> dict[str, str]:
-    """Lines that say how to repeat a study: command, data, versions, machines.
+    """Return what is needed to repeat a study: command, data, versions and machines.
 
     Args:
-        command: as the user typed it.
-        references: the data sets that were asked for.
-        data: what they were opened or composed as.
-        costs: of the cells that are done, which say on what they were trained.
+        command: Command as the user typed it.
+        references: Data sets as the user named them.
+        data: Data sets that were opened or composed.
+        costs: Costs of the finished cells, which name the machine of each training.
     """
     tests = ", ".join(f"{t.name} ({len(t.clips)} clips)" for t in data.tests)
     return {
@@ -33,18 +33,13 @@ def describe(
 
 
 def versions() -> str:
-    """Of otomatch, torch and Python."""
+    """Return the versions of otomatch, torch and Python."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("otomatch", "torch"))
     return f"{packages}, Python {platform.python_version()}"
 
 
-def _distinct(costs: Sequence[Mapping[str, object]], name: str, present: str) -> str:
-    found = dict.fromkeys(str(cost[name]) for cost in costs if name in cost)
-    return "; ".join(found) or present
-
-
 def machine() -> str:
-    """Processor or GPU, cores, and threads that torch uses."""
+    """Return the GPU if there is one, the processor, its cores, torch's threads, and the system."""
     cores = os.cpu_count()
     threads = torch.get_num_threads()
     parts = [f"{_processor()}, {cores} cores, {threads} threads a process", platform.system()]
@@ -53,8 +48,13 @@ def machine() -> str:
     return ", ".join(parts)
 
 
+def _distinct(costs: Sequence[Mapping[str, object]], name: str, default: str) -> str:
+    found = dict.fromkeys(str(cost[name]) for cost in costs if name in cost)
+    return "; ".join(found) or default
+
+
 def _processor() -> str:
-    """Its name, and what of its instructions decides the speed."""
+    """Return the processor's name and the instruction sets that determine its speed."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

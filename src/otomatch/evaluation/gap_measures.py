@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from otomatch.errors import InvalidInputError
-from otomatch.evaluation.ranks import Array, Ints, TextClip, as_matrix, at_least_one, relevant_pairs
+from otomatch.errors import InvalidInputError, at_least
+from otomatch.evaluation.ranks import Array, Ints, TextClip, as_matrix, relevant_pairs
 from otomatch.evaluation.retrieval import modality_gap
 
 FOLDS = 5
@@ -83,7 +83,7 @@ def modality_gaps(
     """
     distance = modality_gap(audio, text)
     rows = as_matrix("audio", audio), as_matrix("text", text)
-    at_least_one("folds", folds)
+    at_least("folds", folds, 1)
     if folds == 1 or not 0 < shrinkage <= 1:
         raise InvalidInputError(
             f"folds is {folds} and shrinkage {shrinkage}; expected at least 2, and within (0, 1]"

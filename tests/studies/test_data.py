@@ -15,12 +15,6 @@ from tests.support.tiny import write_tones
 QUIET = Console(quiet=True)
 
 
-@pytest.fixture(scope="module")
-def tones(tmp_path_factory):
-    splits = ("train", "train", "val", "test")
-    return write_tones(tmp_path_factory.mktemp("tones"), clips=40, splits=splits)
-
-
 def prepare(references, folder, **changes):
     options = {"scenes": 8, "draws": 2, "zeroshot": None, "console": QUIET, **changes}
     return prepare_data(references, folder, **options)
@@ -99,7 +93,7 @@ def test_many_classes_make_no_more_test_scenes_than_can_be_measured(tmp_path, mo
 
 def test_data_without_anything_to_test_on_are_refused(tmp_path):
     root = write_tones(tmp_path / "tones", clips=8)
-    with pytest.raises(DatasetError, match="has no split test to measure on"):
+    with pytest.raises(DatasetError, match=r"has no split 'test' to measure on"):
         prepare([str(root)], tmp_path)
     source = write_labelled_folder(tmp_path / "mini")
     table = source / "esc10.csv"

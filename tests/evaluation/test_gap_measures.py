@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
 from otomatch.errors import InvalidInputError
-from otomatch.evaluation.gap import modality_gaps
+from otomatch.evaluation.gap_measures import modality_gaps
 from otomatch.evaluation.retrieval import modality_gap
 
 

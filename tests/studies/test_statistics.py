@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otomatch.errors import InvalidInputError
-from otomatch.studies.results import Arm, Results
-from otomatch.studies.statistics import mean_and_spread, mean_interval, paired_difference, power_law
+from otomatch.studies.catalogue import Arm
+from otomatch.studies.power_laws import fit_power_law
+from otomatch.studies.results import Results
+from otomatch.studies.statistics import mean_and_spread, mean_interval, paired_difference
 from tests.support.study_results import results
 
 A, B = Arm("a", {"loss": "a"}), Arm("b", {"loss": "b"})
@@ -122,7 +124,7 @@ def test_power_laws_agree_with_the_regression_of_scipy(points, slope, seed):
     y = 3 * x**slope * np.exp(rng.normal(size=points))
     peer = scipy.stats.linregress(np.log(x), np.log(y))
     half = scipy.stats.t.ppf(0.975, len(x) - 2) * peer.stderr
-    ours = power_law(x, y)
+    ours = fit_power_law(x, y)
     assert ours.value == pytest.approx(peer.slope, abs=1e-9)
     assert ours.high - ours.low == pytest.approx(2 * half, abs=1e-6)
     assert np.log(ours.scale) == pytest.approx(peer.intercept, abs=1e-8)
@@ -172,7 +174,7 @@ def test_means_and_spreads_are_those_of_seeds_and_not_of_test_sets():
 
 
 def test_a_power_law_without_noise_is_found_exactly():
-    found = power_law([1, 10, 100], [5, 50**0.5 * 5**0.5, 50])
+    found = fit_power_law([1, 10, 100], [5, 50**0.5 * 5**0.5, 50])
     assert found.value == pytest.approx(0.5)
     assert (found.low, found.high) == pytest.approx((0.5, 0.5), abs=1e-6)
     assert found.scale == pytest.approx(5)
@@ -259,17 +261,17 @@ def test_a_single_figure_has_no_interval():
     ],
 )
 def test_a_power_law_needs_two_sizes_with_positive_values(x, y, points):
-    found = power_law(x, y)
+    found = fit_power_law(x, y)
     assert math.isnan(found.value)
     assert found.points == points
 
 
 def test_two_points_give_an_exponent_without_an_interval():
-    found = power_law([1, 100], [1, 10])
+    found = fit_power_law([1, 100], [1, 10])
     assert found.value == pytest.approx(0.5)
     assert math.isnan(found.low)
 
 
 def test_points_without_a_partner_are_an_error():
-    with pytest.raises(InvalidInputError, match="2 points and y 3"):
-        power_law([1, 2], [1, 2, 3])
+    with pytest.raises(InvalidInputError, match="2 points and y has 3"):
+        fit_power_law([1, 2], [1, 2, 3])
