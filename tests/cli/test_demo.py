@@ -5,10 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from otomatch import cli
-from otomatch.cli import demo
-from otomatch.cli import serve as cli_serve
-from otomatch.cli.demo import QUERIES, run_demo
+from otomatch.cli import demo, demonstration
+from otomatch.cli.demonstration import QUERIES, run_demo
 from tests.support.sounds import needs_midi
 
 
@@ -52,11 +50,11 @@ def test_it_ends_with_the_page_in_a_terminal_or_when_asked(
     terminal, serve, served, tmp_path, monkeypatch
 ):
     seen = []
-    monkeypatch.setattr(demo, "run_demo", lambda folder, _: folder / "library")
-    monkeypatch.setattr(cli_serve, "run", seen.append)
+    monkeypatch.setattr(demonstration, "run_demo", lambda folder, _: folder / "library")
+    monkeypatch.setattr(demo, "serve_library", seen.append)
     for stream in ("stdin", "stdout"):
-        monkeypatch.setattr(cli.sys, stream, _Stream(terminal))
-    cli.demo(tmp_path, serve)
+        monkeypatch.setattr(demo.sys, stream, _Stream(terminal))
+    demo.demo(tmp_path, serve)
     assert seen == [tmp_path / "library"] * served
 
 

@@ -1,4 +1,4 @@
-"""The commands about data sets: fetching and checking them."""
+"""The commands on data sets: fetch and check."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,8 @@ from otomatch.cli.output import AsJson, counting, list_skipped, print_json
 from otomatch.errors import DatasetError
 
 app = typer.Typer(
-    help="Fetch published data sets (clotho, esc-50, audiocaps), and check what a folder holds.",
+    name="data",
+    help="Fetch published data sets (clotho, esc-50, audiocaps) and check a data set folder.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -20,18 +21,18 @@ app = typer.Typer(
 def fetch(
     name: Annotated[str, typer.Argument(help="clotho, esc-50 or audiocaps.")],
     root: Annotated[
-        Path | None, typer.Argument(help="Folder to put it in. Default: the data set's name.")
+        Path | None, typer.Argument(help="Folder to download to. Default: the data set's name.")
     ] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option(help="Clotho: fetch this split only (train, val, test). Repeatable."),
+        typer.Option(help="Split of Clotho to fetch (train, val, test). Repeatable. Default: all."),
     ] = None,
 ) -> None:
-    """Download a data set; a run that was interrupted goes on, what is complete is left alone.
+    """Download a data set. An interrupted download resumes; complete files are kept.
 
     Clotho v2.1: 7 GB to download, 12 GB on disk (needs the extra [bold]datasets[/]).
     ESC-50: 0.65 GB to download, 0.9 GB on disk.
-    AudioCaps lies on YouTube: prints what to run and where to put it.
+    AudioCaps is on YouTube: prints the commands to run and where to put the files.
 
     Examples:
     otomatch data fetch clotho data/clotho --split test
@@ -45,7 +46,7 @@ def fetch(
     name = layout_name(name)
     place = Path(name) if root is None else root
     if split and name != "clotho":
-        raise DatasetError(f"--split is for clotho; {name} is not fetched split by split")
+        raise DatasetError(f"--split works for clotho only; {name} has no splits to fetch")
     if name == "clotho":
         fetch_clotho(place, split or tuple(SPLITS), typer.echo)
     elif name == "esc-50":
@@ -53,7 +54,7 @@ def fetch(
     elif name == "audiocaps":
         typer.echo(audiocaps_guide(place))
     else:
-        raise DatasetError(f"{name} is nothing to fetch; names: clotho, esc-50, audiocaps")
+        raise DatasetError(f"{name} cannot be fetched; expected clotho, esc-50 or audiocaps")
 
 
 @app.command()
@@ -61,21 +62,22 @@ def check(
     data: Annotated[
         str,
         typer.Argument(
-            help="Folder of the data set, NAME:FOLDER, or NAME alone and the folder after it; "
-            "names: audiocaps, clotho, esc-50."
+            help="Folder of the data set, NAME:FOLDER, or NAME followed by the folder. NAME is "
+            "audiocaps, clotho or esc-50."
         ),
     ],
     root: Annotated[
-        Path | None, typer.Argument(help="Folder, if the first argument is a name alone.")
+        Path | None, typer.Argument(help="Folder, if the first argument is a NAME.")
     ] = None,
     decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every file in full, not only its header.")
+        bool,
+        typer.Option("--decode", help="Decode every file in full instead of reading its header."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count clips and captions, measure durations, list missing and broken files, find duplicates.
+    """Count clips and captions, measure durations, and list missing, broken and duplicate files.
 
-    Duplicates: the same audio, byte by byte, or the same caption in several splits.
+    Duplicates are the same audio, byte by byte, or the same caption in several splits.
 
     Examples:
     otomatch data check clotho:data/clotho

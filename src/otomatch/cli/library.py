@@ -1,4 +1,4 @@
-"""The commands that make and keep up libraries: index, info, remove, export."""
+"""The commands that maintain libraries: index, info, remove, export."""
 
 import signal
 import threading
@@ -18,76 +18,80 @@ if TYPE_CHECKING:  # lancedb and torch load slowly; --help must not
     from otomatch.library import IndexReport
     from otomatch.library.records import LibraryInfo
 
+app = typer.Typer()
+
 LibraryArgument = Annotated[str, typer.Argument(help="Folder (or LanceDB URI) of the library.")]
 _COUNTS = ("added", "changed", "moved", "removed", "unchanged")
 
 
 class Kind(StrEnum):
-    """What a library can be written as."""
+    """Formats of an exported library."""
 
     parquet = "parquet"
     csv = "csv"
 
 
+@app.command()
 def index(
     folders: Annotated[list[Path], typer.Argument(help="Folders of sound files.")],
     library: Annotated[
-        str, typer.Option(help="Folder (or LanceDB URI) of the library; made if need be.")
+        str,
+        typer.Option(help="Folder (or LanceDB URI) of the library; created if it does not exist."),
     ],
     model: Annotated[
         str | None,
         typer.Option(
-            help="Folder of a model, or its name on the hub (a CLAP's too); needed once, for a "
-            "new library."
+            help="Folder of a model, or its name on the hub (CLAP included). Required for a new "
+            "library only."
         ),
     ] = None,
     pattern: Annotated[
         str,
         typer.Option(
             "--glob",
-            help="Only files whose names match, e.g. '*.wav' or 'rain/*'; the others are neither "
+            help="Index only files that match, e.g. '*.wav' or 'rain/*'. Other files are neither "
             "added nor removed.",
         ),
     ] = "*",
     window: Annotated[
         float | None,
         typer.Option(
-            help="Seconds of the windows into which long files are cut, for a new library. "
-            "Default: 5; for a CLAP the 10 that it takes. Shorter ones tell better where a sound "
-            "is, longer ones what goes with what."
+            help="Length of the windows that long files are cut into, in seconds, for a new "
+            "library. Default: 5, or 10 for CLAP. Short windows locate a sound more precisely; "
+            "long windows capture how sounds combine."
         ),
     ] = None,
     hop: Annotated[
         float | None,
         typer.Option(
-            help="Seconds between the beginnings of neighbouring windows, for a new library. "
-            "Default: half a window; at least a fiftieth."
+            help="Seconds from the start of one window to the start of the next, for a new "
+            "library. Default: half a window. Minimum: a fiftieth of a window."
         ),
     ] = None,
     keep_deleted: Annotated[
-        bool, typer.Option("--keep-deleted", help="Keep files in the library that are gone.")
+        bool, typer.Option("--keep-deleted", help="Keep the rows of files that no longer exist.")
     ] = False,
     skipped: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file (file,reason) for what was left out. Default: skipped.csv in the "
+            help="CSV file (file,reason) that lists skipped files. Default: skipped.csv in the "
             "library's folder."
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a library up to date with folders of sounds, and make it if need be.
+    """Create a library from folders of sounds, or update it.
 
-    Run it again whenever files come, change, move or go: only new and changed sounds are listened
-    to. Names of files and folders, tags inside the files, and a captions.csv in a folder or below
-    become searchable text. Ctrl-C stops after the sounds in hand; the same command goes on. A
-    folder that is missing or empty, as that of an unmounted drive, is an error: its sounds stay in
-    the library. So do those of an empty folder further down, which is listed as skipped.
+    Run it again when files are added, changed, moved or deleted: only new and changed sounds are
+    decoded. Names of files and folders, tags inside the files, and captions from a captions.csv
+    become searchable text. Ctrl-C stops after the current sounds, and the same command continues.
+    A missing or empty folder, such as an unmounted drive, is an error and its sounds stay in the
+    library. Sounds of an empty subfolder stay too, and the subfolder is listed as skipped.
 
     Examples:
     otomatch index ~/sounds --model runs/first/model --library my-library
 
-    otomatch index ~/sounds /media/drive/foley --library my-library    # again, and one more
+    otomatch index ~/sounds /media/drive/foley --library my-library    # updates, adds a folder
 
     otomatch index ~/sounds --model laion/clap-htsat-unfused --library clap-library
 
@@ -97,7 +101,7 @@ def index(
     from otomatch.library.store import exists
 
     for folder in () if exists(library) else folders:
-        find_sounds(folder, pattern)  # a mistyped folder makes no library
+        find_sounds(folder, pattern)  # a mistyped folder must not create a library
     opened = open_or_create(library, model, device(), window, hop)
     with _stopping() as stop:
         report = opened.index(folders, pattern, keep_deleted, progress=True, stop=stop.is_set)
@@ -107,12 +111,15 @@ def index(
     else:
         _show(report, listed, f"{library} holds {opened.info().sounds} sounds")
     if report.interrupted:
-        typer.echo("Stopped. What is done is kept; the same command goes on.", err=True)
+        typer.echo(
+            "Stopped. The library is up to date so far; the same command continues.", err=True
+        )
         raise typer.Exit(130)
 
 
+@app.command()
 def info(library: LibraryArgument, as_json: AsJson = False) -> None:
-    """Say what a library holds: sounds, hours, folders, the model it was made with, size.
+    """Show what a library holds: sounds, hours, folders, its model and size.
 
     Examples:
     otomatch info my-library
@@ -127,14 +134,15 @@ def info(library: LibraryArgument, as_json: AsJson = False) -> None:
         typer.echo(f"{name:<9}{value}")
 
 
+@app.command()
 def remove(
     library: LibraryArgument,
-    path: Annotated[Path, typer.Argument(help="A sound file, or a folder and all below it.")],
+    path: Annotated[Path, typer.Argument(help="Sound file, or folder including its subfolders.")],
 ) -> None:
-    """Take a sound, or all below a folder, out of a library. The files themselves stay.
+    """Remove a sound, or everything in a folder, from a library. The files themselves stay.
 
-    For what is gone for good; what only moved is found by [bold]otomatch index[/] with the folders
-    that it moved from and to.
+    Use it for sounds that are gone for good. Moved files need no removal: run
+    [bold]otomatch index[/] with both the old and the new folder.
 
     Examples:
     otomatch remove my-library ~/sounds/old-takes
@@ -146,23 +154,25 @@ def remove(
     count = SoundLibrary.open(library).remove(path)
     if not count:
         raise LibraryError(
-            f"{library} holds nothing at or below {path}; otomatch info {library} lists its folders"
+            f"{library} holds nothing in {path}; otomatch info {library} lists its folders"
         )
-    typer.echo(f"{count} sounds removed from {library}; their files are untouched")
+    typer.echo(f"{count} sounds removed from {library}; the files are untouched")
 
 
+@app.command()
 def export(
     library: LibraryArgument,
     to: Annotated[
-        Kind, typer.Option(help="parquet has all columns and vectors; csv leaves vectors out.")
+        Kind, typer.Option(help="Format: parquet with all columns, or csv without the vectors.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="File to write. Default: the library's name, here.")
+        Path | None,
+        typer.Option(help="File to write. Default: the library's name, in the current folder."),
     ] = None,
 ) -> None:
-    """Write a library as one table for other programs, a row for each window.
+    """Export a library as one table with a row for each window.
 
-    Distances between vectors are Euclidean: the learned metric is in them already.
+    Vectors are already in the learned metric: compare them by Euclidean distance.
 
     Examples:
     otomatch export my-library --to parquet
@@ -174,20 +184,24 @@ def export(
     name = library.rstrip("/").rpartition("/")[2] or "library"
     place = out or Path(f"{name}.{to.value}")
     if place.suffix.lower() != f".{to.value}":
-        raise LibraryError(f"{place}: give a name that ends in .{to.value}, or another --to")
+        raise LibraryError(
+            f"{place}: the name must end in .{to.value}, as --to says; change one of them"
+        )
     count = SoundLibrary.open(library).export(place)
     typer.echo(f"{count} rows written to {place}")
 
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets; the second Ctrl-C ends at once."""
+    """Yield an event that Ctrl-C sets. A second Ctrl-C exits at once."""
     stop = threading.Event()
 
     def handle(number: int, *_: object) -> None:
         stop.set()
         signal.signal(number, signal.default_int_handler)
-        Console(stderr=True).print("Stopping after the sounds in hand; Ctrl-C again ends at once.")
+        Console(stderr=True).print(
+            "Stopping after the current sounds. Press Ctrl-C again to exit at once."
+        )
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -200,7 +214,7 @@ def _stopping() -> Iterator[threading.Event]:
 
 
 def _write_list(library: str, given: Path | None, report: "IndexReport") -> Path | None:
-    """Write what was skipped as CSV; None for a library elsewhere, unless a file is given."""
+    """Write the skipped files as CSV. A remote library without ``given`` has no list: None."""
     from otomatch.library.indexing.reports import SKIPPED, write_skipped
     from otomatch.library.store import local
 

@@ -1,4 +1,4 @@
-"""What the commands share: reports as tables or JSON, warnings, progress, what was skipped."""
+"""Output that the commands share: reports as tables or JSON, warnings, progress, skipped files."""
 
 import json
 import warnings
@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from otomatch.datasets.base import Skipped
+from otomatch.cli.remedies import warning_message
 from otomatch.errors import ConfigError
 
 if TYPE_CHECKING:  # torch loads slowly; --help must not
     from otomatch.datasets import CaptionDataset
+    from otomatch.datasets.base import Skipped
     from otomatch.evaluation.classification import ClassificationReport
     from otomatch.evaluation.retrieval import RetrievalReport
 
@@ -24,7 +25,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts ins
 
 
 def show_warnings_plainly() -> None:
-    """From now on show otomatch's own warnings as one message, without file and line."""
+    """Show otomatch's own warnings as one message, without file and line, from now on."""
     usual = warnings.showwarning
 
     def show(
@@ -36,7 +37,7 @@ def show_warnings_plainly() -> None:
         line: str | None = None,
     ) -> None:
         if "otomatch" in Path(filename).parts:
-            text = f"[bold yellow]warning:[/] {escape(str(message))}"
+            text = f"[bold yellow]warning:[/] {escape(warning_message(message))}"
             Console(stderr=True).print(text, soft_wrap=True)
         else:
             usual(message, category, filename, lineno, file, line)
@@ -45,20 +46,20 @@ def show_warnings_plainly() -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, on standard output."""
+    """Print a value as JSON on standard output."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def list_skipped(skipped: Sequence[Skipped]) -> None:
-    """List what could not be used and why, on standard error."""
+def list_skipped(skipped: "Sequence[Skipped]") -> None:
+    """List skipped rows and files with their reasons on standard error."""
     if skipped:
         from otomatch.training.progress import print_skipped
 
         print_skipped(Console(stderr=True), skipped)
 
 
-def list_reasons(skipped: Sequence[Skipped], listed: Path | None) -> None:
-    """List files that were left out, by reason, on standard error."""
+def list_reasons(skipped: "Sequence[Skipped]", listed: Path | None) -> None:
+    """List skipped files by reason on standard error."""
     if skipped:
         from otomatch.cli.tables import print_reasons
 
@@ -67,7 +68,7 @@ def list_reasons(skipped: Sequence[Skipped], listed: Path | None) -> None:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, where standard error is a terminal; takes what is done, and the total."""
+    """Yield a callback ``(done, total)`` that moves a progress bar, if stderr is a terminal."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
@@ -75,23 +76,23 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def device() -> str:
-    """Where models compute."""
+    """Return the device that models compute on."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def in_split(dataset: "CaptionDataset", split: str | None) -> "CaptionDataset":
-    """The split that was asked for, else the test split if there is one, else all clips."""
+    """Return the requested split, or else the test split if there is one, or else all clips."""
     split = split or ("test" if "test" in dataset.splits else None)
     return dataset.select(split) if split else dataset
 
 
 def integers(option: str, text: str) -> list[int]:
-    """The value of an option that lists whole numbers, as in 1,2,3.
+    """Parse the value of an option that lists whole numbers, such as 1,2,3.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: The value is no such list.
     """
     try:
         return [int(part) for part in text.split(",")]
@@ -100,7 +101,7 @@ def integers(option: str, text: str) -> list[int]:
 
 
 def show_retrieval(report: "RetrievalReport", title: str, as_json: bool) -> None:
-    """Print a report on retrieval."""
+    """Print a retrieval report."""
     if as_json:
         print_json(report.to_dict())
     else:
@@ -110,7 +111,7 @@ def show_retrieval(report: "RetrievalReport", title: str, as_json: bool) -> None
 
 
 def show_classification(report: "ClassificationReport", title: str, as_json: bool) -> None:
-    """Print a report on classification."""
+    """Print a classification report."""
     if as_json:
         print_json(report.to_dict())
     else:

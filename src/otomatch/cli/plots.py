@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # torch loads slowly; --help must not
     from otomatch.models.audio_text_model import AudioTextModel
 
 app = typer.Typer(
-    help="Draw what a model and a run are like: plan, space, recall, spectrum. Needs the extra "
+    name="picture",
+    help="Draw a model's plan, joint space and recall, and a run's spectrum. Needs the extra "
     "[bold]plots[/].",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -31,14 +32,12 @@ Data = Annotated[
     str, typer.Argument(help="Folder of the data set, or NAME:FOLDER, e.g. clotho:data/clotho.")
 ]
 Out = Annotated[Path, typer.Option(help="File to write; .png, .svg or .pdf.")]
-Split = Annotated[
-    str | None, typer.Option(help="Use this split only. Default: test, if there is one.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="Which pairs are drawn by lot.")]
+Split = Annotated[str | None, typer.Option(help="Split to use. Default: test if there is one.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed for sampling pairs.")]
 
 
 class Method(StrEnum):
-    """Which two directions of the joint space are shown."""
+    """Choices of the two directions of the joint space to show."""
 
     pca = "pca"
     gap = "gap"
@@ -50,7 +49,7 @@ def plan(
     data: Data,
     out: Out,
     pairs: Annotated[
-        int, typer.Option(min=2, help="Clips, with one caption each; fewer if there are fewer.")
+        int, typer.Option(min=2, help="Largest number of clips, with one caption each.")
     ] = 64,
     epsilon: Annotated[
         float,
@@ -59,20 +58,20 @@ def plan(
     mass: Annotated[
         float,
         typer.Option(
-            min=0.01, max=1.0, help="Share of the mass that is transported; below 1: partial."
+            min=0.01, max=1.0, help="Share of the mass to transport; below 1 the plan is partial."
         ),
     ] = 1.0,
     log: Annotated[
-        bool, typer.Option("--log", help="Logarithmic shade, which shows small shares of mass.")
+        bool, typer.Option("--log", help="Shade logarithmically, to show small masses.")
     ] = False,
     seed: Seed = 0,
     split: Split = None,
 ) -> None:
     """Draw the transport plan of a batch, as a training step would see it.
 
-    Every row is a sound, every column a caption, and the outlined diagonal the right pairs. Above
-    stand the share of the mass that lies on them and the plan's entropy. With --mass below 1, bars
-    show how much of each sound is transported: least where no caption fits.
+    Rows are sounds, columns are captions, and the outlined diagonal marks the matched pairs. The
+    title gives the share of the mass on them and the plan's entropy. With --mass below 1, bars show
+    how much of each sound is transported, which is least where no caption fits.
 
     Examples:
     otomatch picture plan runs/first/model my-test-captions --out plan.png
@@ -103,23 +102,23 @@ def space(
     data: Data,
     out: Out,
     pairs: Annotated[
-        int, typer.Option(min=2, help="Clips, with one caption each; fewer if there are fewer.")
+        int, typer.Option(min=2, help="Largest number of clips, with one caption each.")
     ] = 200,
     method: Annotated[
         Method,
         typer.Option(
-            help="pca: the two directions of the largest variance; gap: from the mean sound to the "
-            "mean caption, and the largest variance across."
+            help="pca: the two directions of largest variance; gap: the direction from the mean "
+            "sound to the mean caption, and that of largest variance orthogonal to it."
         ),
     ] = Method.pca,
     seed: Seed = 0,
     split: Split = None,
 ) -> None:
-    """Draw the joint space in two dimensions, coloured by modality, a line for each pair.
+    """Draw the joint space in two dimensions, coloured by modality, with a line for each pair.
 
-    Distances are those of the learned metric; so is the modality gap that stands above (that of
-    [bold]otomatch evaluate[/] is measured between unit vectors, without the metric). The axes say
-    what share of the variance they show: two dimensions of many can mislead.
+    Distances and the modality gap in the title use the learned metric ([bold]otomatch evaluate[/]
+    measures the gap between unit vectors, without the metric). The axis labels give the share of
+    the variance that they show: two dimensions out of many can mislead.
 
     Examples:
     otomatch picture space runs/first/model my-test-captions --out space.svg
@@ -142,20 +141,20 @@ def recall(
         list[str],
         typer.Argument(
             metavar="MODEL...",
-            help="Folders of models, or names on the hub. A line is named by its folder, or where "
-            "that is called model, by the run around it.",
+            help="Folders of models, or names on the hub. The legend shows the folder's name, or "
+            "the run's name for a folder called model.",
         ),
     ],
     data: Annotated[
         str, typer.Option(help="Folder of the data set, or NAME:FOLDER, e.g. clotho:data/clotho.")
     ],
     out: Out,
-    most: Annotated[int, typer.Option(min=2, help="Draw recall@1 to recall@MOST.")] = 100,
+    most: Annotated[int, typer.Option(min=2, help="Largest k to draw.")] = 100,
     split: Split = None,
 ) -> None:
-    """Draw recall@k against k for several models, in both directions, beside the chance level.
+    """Draw recall@k against k for several models, in both directions, with the chance level.
 
-    Ranked by distance, query by query, as [bold]otomatch evaluate[/] does.
+    Each query is ranked by distance, as in [bold]otomatch evaluate[/].
 
     Examples:
     otomatch picture recall runs/first/model runs/ntxent/model --data test-scenes --out recall.png
@@ -184,10 +183,11 @@ def spectrum(
     run: Annotated[Path, typer.Argument(help="Folder of a run (not of its model).")],
     out: Out,
 ) -> None:
-    """Draw the eigenvalues of the ground metric's M, after every epoch of a run.
+    """Draw the eigenvalues of the ground metric's matrix M after every epoch of a run.
 
-    Above stands the effective rank after the first and after the last epoch: in how many directions
-    of the joint space distances count. A low-rank metric falls to the floor beyond its rank.
+    The title gives the effective rank after the first and the last epoch: the number of directions
+    of the joint space that distances depend on. A low-rank metric drops to the floor of the plot
+    beyond its rank.
 
     Example:
     otomatch picture spectrum runs/first --out spectrum.png
@@ -204,7 +204,7 @@ def spectrum(
 
 @dataclass(frozen=True)
 class _Batch:
-    """Unit vectors of clips and of one caption of each, (B, D) both."""
+    """Unit vectors of clips and of one caption for each, both (B, D)."""
 
     model: "AudioTextModel"
     audio: "Tensor"
@@ -213,7 +213,7 @@ class _Batch:
 
 
 def _embed(name: str, data: str, split: str | None, count: int, seed: int) -> _Batch:
-    """Embed pairs of a data set that are drawn by lot."""
+    """Embed randomly sampled pairs of a data set."""
     from otomatch.datasets import open_dataset
     from otomatch.models.audio_text_model import AudioTextModel
     from otomatch.models.embedding import embed_clips
@@ -234,7 +234,7 @@ def _embed(name: str, data: str, split: str | None, count: int, seed: int) -> _B
 
 
 def _some_pairs(dataset: "CaptionDataset", count: int, seed: int) -> tuple[list["Clip"], list[str]]:
-    """Clips drawn by lot, ``count`` at most, and one caption of each."""
+    """Sample at most ``count`` clips, and one caption of each."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -244,7 +244,7 @@ def _some_pairs(dataset: "CaptionDataset", count: int, seed: int) -> tuple[list[
 
 
 def _names(models: list[str]) -> list[str]:
-    """What models are called: their folders, or the runs that hold them."""
+    """Return a name for each model: its folder, or the run that contains it."""
     paths = [Path(abspath(model)) for model in models]  # a link keeps its own name
     names = [
         model if not path.is_dir() else path.parent.name if path.name == "model" else path.name
@@ -253,5 +253,5 @@ def _names(models: list[str]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     if len(set(models)) < len(models):
-        raise ConfigError(f"a model is given twice: {', '.join(models)}")
+        raise ConfigError(f"a model is given twice: {', '.join(models)}; expected different models")
     return models

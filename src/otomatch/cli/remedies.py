@@ -1,16 +1,38 @@
-"""Remedies in terms of the command line, for errors whose message cannot know it.
+"""Remedies in terms of the command line, by the class of an error or the name of a failure.
 
-The library states cause, expectation and a remedy in its own terms. Where a command-line option or
-a configuration field is the remedy, it stands here, by the class of the error.
+Messages of the library state cause, expectation and remedy without options or configuration fields,
+which mean nothing to a Python caller. The command line adds them from these tables.
 """
 
-from otomatch.errors import OtomatchError
+from otomatch.errors import DivergedError, MissingDatasetError, OtomatchError
 
-REMEDIES: dict[type[OtomatchError], str] = {}
+REMEDIES: dict[type[OtomatchError], str] = {
+    DivergedError: "Try --set optim.lr=... with a tenth of that, or --set optim.warmup=0.2",
+    MissingDatasetError: "Give it with --data, or as data.path in the configuration",
+}
 """Sentence to add to the message of an error of exactly this class."""
+
+FAILURE_REMEDIES = {
+    "gap": "Fields: optim.lr, ground.name=full; loss.target=trimmed with loss.mass=auto",
+    "uniform": "Fields: loss.epsilon, loss.scale, optim.lr",
+    "converged": "Fields: loss.epsilon, loss.max_iterations",
+    "exploding": "Fields: optim.lr, optim.clip_norm, optim.warmup",
+    "mass": "Fields: loss.target=trimmed with loss.mass=auto, optim.lr",
+    "rank": "Fields: optim.lr, model.dropout, ground.name=low-rank or ground.name=diagonal",
+}
+"""Configuration fields to add to a `TrainingWarning`, by the name of its failure."""
 
 
 def message(error: OtomatchError) -> str:
     """Return the error's message with the remedy of its class."""
-    remedy = REMEDIES.get(type(error))
-    return str(error) if remedy is None else f"{error}. {remedy}"
+    return _with_remedy(str(error), REMEDIES.get(type(error)))
+
+
+def warning_message(warning: Warning | str) -> str:
+    """Return a warning's message, with the configuration fields that concern a training failure."""
+    failure = getattr(warning, "failure", "")
+    return _with_remedy(str(warning), FAILURE_REMEDIES.get(failure))
+
+
+def _with_remedy(text: str, remedy: str | None) -> str:
+    return text if remedy is None else f"{text}. {remedy}"

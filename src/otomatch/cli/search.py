@@ -1,65 +1,70 @@
-"""The commands that search libraries."""
+"""The commands that search libraries: search and duplicates."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from otomatch.cli.output import AsJson, device, print_json
 from otomatch.errors import AudioError
-from otomatch.library.records import Hit
+
+if TYPE_CHECKING:  # torch and lancedb load slowly; --help must not
+    from otomatch.library.records import Hit
+
+app = typer.Typer()
 
 _PLAYED = 3
 
 
+@app.command()
 def search(
     library: Annotated[str, typer.Argument(help="Folder (or LanceDB URI) of the library.")],
-    text: Annotated[str | None, typer.Argument(help="What the sound is like.")] = None,
+    text: Annotated[str | None, typer.Argument(help="Description of the sound.")] = None,
     like: Annotated[
-        Path | None, typer.Option(help="A sound file to look for, instead of a text or with it.")
+        Path | None,
+        typer.Option(help="Sound file to search for, instead of a text or together with it."),
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option("--not", help="What the sound should not be like. May be repeated."),
+        typer.Option("--not", help="Description to avoid. Repeatable."),
     ] = None,
     folder: Annotated[
         str | None,
         typer.Option(
-            help="Only sounds in this folder or below it: a path, or the name of an indexed folder "
-            "or of one below it."
+            help="Search only this folder and its subfolders: a path, or the name of an indexed "
+            "folder or subfolder."
         ),
     ] = None,
     min_duration: Annotated[
-        float | None, typer.Option(min=0, help="Only files of at least so many seconds.")
+        float | None, typer.Option(min=0, help="Shortest duration in seconds.")
     ] = None,
     max_duration: Annotated[
-        float | None, typer.Option(min=0, help="Only files of at most so many seconds.")
+        float | None, typer.Option(min=0, help="Longest duration in seconds.")
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
     hybrid: Annotated[
         bool | None,
         typer.Option(
             "--hybrid/--no-hybrid",
-            help="Whether words of the text found in names, folders and tags count too. Default: "
-            "they do.",
+            help="Also match words of the text with names, folders and tags. Default: on.",
         ),
     ] = None,
     playlist: Annotated[
-        Path | None, typer.Option(help="Write the hits as a playlist to this .m3u8 file.")
+        Path | None, typer.Option(help="Write the hits to this .m3u8 playlist.")
     ] = None,
     play: Annotated[
-        bool, typer.Option("--play", help="Play the first three hits, each from its second on.")
+        bool, typer.Option("--play", help="Play the first three hits, each from its matching span.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find sounds by describing them, by another sound, or by both.
+    """Find sounds by description, by example, or by both.
 
-    Each file is listed once, at the stretch that fits best. Relevance is how likely the sound is
-    what you asked for, by what is heard alone: 90 % is a good hit whatever the query. With several
-    terms all of them must apply, and none of those after --not. Files whose names, folders or tags
-    have words of the text move up.
+    Each file is listed once, with the span that matches best. Relevance is the probability that the
+    sound is what you asked for, judged by sound alone, and is comparable between queries: 90 % is a
+    good hit. With several terms, all must match, and none of those after --not may. Files whose
+    names, folders or tags contain words of the text move up.
 
     Examples:
     otomatch search my-library "rain behind a barking dog" -k 5
@@ -92,43 +97,44 @@ def search(
 
         Console().print(hits_table(hits, _asked(text, like, without)))
     else:
-        typer.echo("nothing fits; widen --folder or the durations, or index more sounds")
+        typer.echo("No sound matches; widen --folder or the durations, or index more sounds.")
     if player is not None:
         _play(player, hits[:_PLAYED])
 
 
 def _asked(text: str | None, like: Path | None, without: list[str] | None) -> str:
-    """A query in words."""
+    """Return the query in words."""
     wanted = ([text] if text else []) + ([f"like {like.name}"] if like else [])
     return ", ".join([" + ".join(wanted), *(f"not {term}" for term in without or ())])
 
 
-def _play(player: Callable[[Hit], None], hits: list[Hit]) -> None:
-    """Play hits one after the other, saying which; Ctrl-C ends it."""
+def _play(player: "Callable[[Hit], None]", hits: "list[Hit]") -> None:
+    """Play hits one after the other and print which; Ctrl-C stops."""
     try:
         for hit in hits:
             typer.echo(f"playing {Path(hit.path).name} {hit.span} (Ctrl-C stops)", err=True)
             try:
                 player(hit)
-            except AudioError as error:  # a file that is gone must not keep the others silent
+            except AudioError as error:  # a missing file must not stop the others
                 typer.echo(str(error), err=True)
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
 
 
+@app.command()
 def duplicates(
     library: Annotated[str, typer.Argument(help="Folder (or LanceDB URI) of the library.")],
     folder: Annotated[
         str | None,
-        typer.Option(help="Only sounds in this folder or below it, as for search."),
+        typer.Option(help="Compare only sounds in this folder and its subfolders, as for search."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List near-identical sounds, in groups: copies in other formats, levels, rates or lengths.
+    """List near-identical sounds in groups: copies in other formats, levels, rates or lengths.
 
-    Sounds count as copies if they take the same course, not if they are of the same kind. In each
-    group "=" marks files whose very bytes are the same as those of a file above. Every file is
-    decoded once or twice, in about a minute for 10,000 short ones. Nothing is removed.
+    Two sounds are copies if they follow the same course over time; being of the same kind is not
+    enough. A "=" marks files with exactly the same bytes as a file above in the group. Every file
+    is decoded once or twice: about a minute for 10,000 short files. Nothing is removed.
 
     Examples:
     otomatch duplicates my-library

@@ -15,10 +15,10 @@ from otomatch.training.progress import printable
 
 
 def hits_table(hits: Sequence[Hit], query: str) -> Table:
-    """Search results as a table for a terminal; names are shown in full, as they are."""
+    """Return search results as a table, with names in full."""
     table = Table(title=Text(printable(query), "table.title"))
     if any(hit.named for hit in hits):
-        table.caption = "named: the name, folders or tags hold words of the query"
+        table.caption = "named: the name, folders or tags contain words of the query"
     for column in ("", "relevance", "span", "sound", "folder", "about"):
         justify: Literal["right", "left"] = "right" if column in ("", "relevance") else "left"
         table.add_column(column, justify=justify, overflow="fold")
@@ -33,7 +33,7 @@ def hits_table(hits: Sequence[Hit], query: str) -> Table:
 
 
 def duplicates_table(groups: Sequence[dict[str, Any]]) -> Table:
-    """Groups of near-identical sounds, as their ``to_dict`` gives them, for a terminal."""
+    """Return groups of near-identical sounds, given as by their ``to_dict``, as a table."""
     table = Table(title="Near-identical sounds" if groups else "No near-identical sounds")
     for column in ("alike", "", "length", "sound", "folder"):
         table.add_column(column, justify="right" if column == "length" else "left", overflow="fold")
@@ -51,13 +51,13 @@ def duplicates_table(groups: Sequence[dict[str, Any]]) -> Table:
 def print_reasons(
     console: Console, skipped: Sequence[Skipped], listed: Path | None = None, most: int = 20
 ) -> None:
-    """List what was left out, by reason, the commonest first.
+    """List skipped files by reason, the most common first.
 
     Args:
-        console: where.
-        skipped: the files.
-        listed: where all of them are listed.
-        most: how many files are named.
+        console: Console to print on.
+        skipped: Files with their reasons.
+        listed: File that lists all of them, if there is one.
+        most: Largest number of files to name.
     """
     groups: dict[str, list[str]] = {}
     for entry in skipped:
@@ -78,7 +78,7 @@ def print_reasons(
 
 
 def check_table(found: CheckReport) -> Table:
-    """What is in a data set, split by split, as a table for a terminal."""
+    """Return the contents of a data set, split by split, as a table."""
     read = "decoded in full" if found.decoded else "headers read"
     classes = f", {found.labels} classes" if found.labels else ""
     caption = (
@@ -94,7 +94,7 @@ def check_table(found: CheckReport) -> Table:
 
 
 def duplicate_lines(found: CheckReport) -> list[Text]:
-    """Sentences about captions and audio that occur more than once."""
+    """Return sentences on captions and audio that occur more than once."""
     lines = []
     for part in found.parts:
         if part.shared_captions:
