@@ -1,15 +1,23 @@
-# make demo: install what the demonstration needs, and run it.   make test: install, lint, test.
+# make demo: install and run the demonstration.   make test: install, lint and run every test.
+# make test-fast: the tests that need no browser, no second process and little time.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test browser lint format bench clean
+# A process of pytest per core, at most four: each loads torch and holds about 1 GB.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+
+.PHONY: demo test test-fast browser lint format bench clean
 
 demo: .venv/.installed
 	$(BIN)/otomatch demo
 
 test: lint browser
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# Without a browser, training in several processes, kills and other tests of several seconds.
+test-fast: .venv/.installed-dev
+	$(PYTEST) -m "not slow"
 
 # The tests of the page need a browser; where none can be installed they are skipped.
 browser:

@@ -1,4 +1,4 @@
-"""Settings for the whole suite: no network, no shared cache, one seed."""
+"""Settings of the whole suite: no network, no shared cache, one seed; fixtures of all rooms."""
 
 import os
 from collections.abc import Iterator
@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from tests.support.browser import Visits, launched
+from tests.support.shared import shared_folder
 from tests.support.sounds import esc10_root
 from tests.support.tiny import tiny_model, write_bert, write_clap
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core: more threads only wait
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,21 +42,24 @@ def esc10() -> Path:
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random text encoder of two small layers."""
-    return write_bert(tmp_path_factory.mktemp("bert"))
+    return shared_folder(tmp_path_factory, "bert", write_bert)
 
 
 @pytest.fixture(scope="session")
 def tiny_clap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small random CLAP."""
-    return write_clap(tmp_path_factory.mktemp("clap"))
+    return shared_folder(tmp_path_factory, "clap", write_clap)
 
 
 @pytest.fixture(scope="session")
 def small_model(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random model of a few thousand parameters, with windows of a second."""
-    folder = tmp_path_factory.mktemp("small") / "model"
-    tiny_model(tiny_bert).save_pretrained(folder)
-    return folder
+
+    def write(folder: Path) -> None:
+        torch.manual_seed(0)
+        tiny_model(tiny_bert).save_pretrained(folder / "model")
+
+    return shared_folder(tmp_path_factory, "small", write) / "model"
 
 
 @pytest.fixture(scope="module")  # Playwright keeps an event loop running, which others cannot have
