@@ -73,13 +73,13 @@ def test_no_noise_changes_nothing():
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_share_outside_0_and_1_is_refused(share):
-    with pytest.raises(InvalidInputError, match="within 0 and 1"):
+    with pytest.raises(InvalidInputError, match="expected 0 to 1"):
         derange(["a", "b", "c"], share, 0)
 
 
 @pytest.mark.parametrize(("n", "share"), [(10, 0.1), (10, 0.01), (1, 1.0), (0, 0.5)])
 def test_a_share_that_chooses_fewer_than_two_is_refused(n, share):
-    with pytest.raises(InvalidInputError, match="fewer than two cannot be deranged"):
+    with pytest.raises(InvalidInputError, match="at least two are needed"):
         derange(list(range(n)), share, 0)
 
 
@@ -88,7 +88,9 @@ def test_other_wrong_arguments_are_refused():
         derange(["a", "b"], 1.0, 0, groups=[1])
     with pytest.raises(InvalidInputError, match="seed"):
         derange(["a", "b"], 1.0, -1)
-    with pytest.raises(InvalidInputError, match="unknown kind"):
+    with pytest.raises(
+        InvalidInputError, match="kind of caption noise is 'word'; expected one of clip"
+    ):
         add_caption_noise([["a"], ["b"]], 1.0, 0, kind="word")
 
 
@@ -264,11 +266,11 @@ def test_similar_noise_never_counts_the_same_captions_in_another_order_as_wrong(
         ({"vectors": directions(3)}, r"vectors have shape \(3, 8\); expected 4 rows"),
         ({"vectors": np.full((4, 2), np.nan)}, "all finite"),
         ({"vectors": np.zeros(4)}, r"vectors have shape \(4,\)"),
-        ({"near": 0}, "near is 0; expected 1 or more"),
+        ({"near": 0}, "near is 0; expected a whole number >= 1"),
         ({"groups": ["a"]}, "expected 4 groups, one per value, got 1"),
         ({"groups": ["a"] * 3 + [None]}, "a share of 1.0 of 4 is 4, but after 2 no other"),
         ({"seed": -1}, "seed"),
-        ({"share": 0.25}, "fewer than two"),
+        ({"share": 0.25}, "at least two are needed"),
     ],
 )
 def test_wrong_arguments_of_near_exchanges_are_refused(arguments, message):

@@ -17,7 +17,7 @@ from otomatch.errors import DatasetError
 from otomatch.models.feature_cache import clip_features
 from otomatch.models.windowing import feature_windows
 from otomatch.training.batches import PairCollator
-from otomatch.training.data import prepare
+from otomatch.training.data import prepare_data
 from tests.support.layouts import (
     CLOTHO_FOLDERS,
     REAL,
@@ -205,7 +205,7 @@ def test_a_name_counts_however_it_is_spelt_as_root_or_before_a_colon(tmp_path, s
     by_root = open_dataset(spelling, root=root)
     assert open_dataset(f"{spelling}:{root}").clips == by_root.clips
     assert by_root.name == "esc-50"
-    with pytest.raises(DatasetError, match="give its folder as root"):
+    with pytest.raises(DatasetError, match="is the name of a data set; write .*:FOLDER"):
         open_dataset(spelling)
 
 
@@ -213,7 +213,9 @@ def test_a_name_before_a_colon_gives_the_same_data_set_and_split(tmp_path):
     root = write_clotho(tmp_path, clips=(2, 1, 2), seconds=0.1)
     named = open_dataset(f"clotho:{root}", split="test")
     assert named.clips == open_dataset("clotho", root, "test").clips
-    with pytest.raises(DatasetError, match="no such folder; it should hold the data set clotho"):
+    with pytest.raises(
+        DatasetError, match="no such folder; expected the folder of the data set clotho"
+    ):
         open_dataset(f"clotho:{root / 'absent'}")
 
 
@@ -259,7 +261,7 @@ def test_training_takes_the_splits_train_and_val_and_the_final_figures_the_split
 ):
     root = write_clotho(tmp_path / "data", clips=(5, 3, 2), seconds=0.3)
     config = tiny_config(tmp_path, tiny_bert, f"data.path='clotho:{root}'")
-    material = prepare(config, tiny_model(tiny_bert), Console(quiet=True))
+    material = prepare_data(config, tiny_model(tiny_bert), Console(quiet=True))
     assert (len(material.train_clips), len(material.val_clips)) == (5, 3)
     assert {clip.split for clip in material.final.clips} == {"test"}
     assert material.name == "clotho"

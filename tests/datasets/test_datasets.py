@@ -195,7 +195,10 @@ def test_a_link_to_a_folder_of_audio_is_followed_and_a_loop_of_links_ends(tmp_pa
         (["file_name,caption,fold", "a.wav,x,1.5"], "line 2: fold is '1.5'; expected a whole"),
         (["file_name,caption,start,end", "a.wav,x,2,1"], "line 2: spans 2 to 1 s"),
         (["file_name,caption,start", "a.wav,x,-1"], "line 2: spans -1"),
-        (["file_name,caption", "a.wav,a dog barks, then rain"], "line 2: 3 fields .*in quotes"),
+        (
+            ["file_name,caption", "a.wav,a dog barks, then rain"],
+            "line 2: 3 fields .*quote captions",
+        ),
         (["file_name,caption", ",x"], "line 2: file_name is blank"),
         (["file_name,caption", 'a.wav,"x', "a.wav,y"], "not valid CSV"),
         (
@@ -221,9 +224,9 @@ def test_a_table_in_another_encoding_is_refused_with_the_remedy(tmp_path):
 def test_unknown_names_list_those_that_exist(tmp_path):
     with pytest.raises(DatasetError, match=r"no folder .*names: .*folder"):
         open_dataset(tmp_path / "absent")
-    with pytest.raises(DatasetError, match=r"unknown data set 'fsd'; names: .*folder"):
+    with pytest.raises(DatasetError, match=r"unknown data set 'fsd'; expected one of .*folder"):
         open_dataset("fsd", root=tmp_path)
-    with pytest.raises(DatasetError, match="give its folder as root"):
+    with pytest.raises(DatasetError, match="is the name of a data set; write folder:FOLDER"):
         open_dataset("folder")
     with pytest.raises(DatasetError, match=r"no captions\.csv"):
         open_dataset(tmp_path)
@@ -267,7 +270,7 @@ def test_a_data_set_needs_clips_and_distinct_ids(tmp_path):
 
 def test_writing_refuses_a_clip_outside_the_folder_and_leaves_no_table(tmp_path):
     clip = Clip(Path("/elsewhere/a.wav"), ("x",), "a.wav")
-    with pytest.raises(DatasetError, match="does not lie below"):
+    with pytest.raises(DatasetError, match="is not below"):
         write_captions(tmp_path, [clip])
     assert list(tmp_path.iterdir()) == []
 

@@ -399,7 +399,7 @@ def test_a_source_of_broken_recordings_only_is_a_clear_error(tmp_path):
         ([("name", "label"), ("a.wav", "x")], "line 1: no column file_name"),
         ([("file_name", "kind"), ("a.wav", "x")], "line 1: no column label"),
         ([("file_name", "label", "fold"), ("a.wav", "x", "one")], "line 2: fold is 'one'"),
-        ([("file_name", "label"), ("a.wav", "")], "line 2: needs a file name and a label"),
+        ([("file_name", "label"), ("a.wav", "")], "line 2: expected a file name and a label"),
     ],
 )
 def test_a_malformed_table_of_labels_names_the_line(tmp_path, rows, message):
@@ -416,12 +416,12 @@ def test_a_folder_without_a_table_of_labels_says_which_it_looks_for(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"clips": 0}, "at least 1, got 0"),
-        ({"seconds": 0.5}, "1 to 600 seconds"),
-        ({"seconds": float("nan")}, "1 to 600 seconds"),
-        ({"seed": -1}, "seed"),
-        ({"captions_per_clip": 13}, "1 to 12"),
-        ({"split": "test"}, "split by folds"),
+        ({"clips": 0}, "the number of clips is 0; expected a whole number >= 1"),
+        ({"seconds": 0.5}, "expected 1 to 600"),
+        ({"seconds": float("nan")}, "expected 1 to 600"),
+        ({"seed": -1}, "the seed is -1; expected a whole number >= 0"),
+        ({"captions_per_clip": 13}, "is 13; expected 1 to 12"),
+        ({"split": "test"}, "the split 'test' is for midi; recordings are split by folds"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_anything_is_written(

@@ -1,4 +1,4 @@
-"""Finding the audio files that a table names, without touching the rest of a large folder."""
+"""Find the audio files that a table names, without opening the other files of a large folder."""
 
 import os
 import unicodedata
@@ -10,23 +10,23 @@ import soundfile
 
 from otomatch.audio import CONTAINER_SUFFIXES
 
-# Where unfinished downloads lie, below the root of a data set; no file in it counts.
 DOWNLOADS = ".downloads"
+"""Folder for unfinished downloads below the root of a data set; its files are ignored."""
 
-_SMALL = 1024  # bytes; a file below this may be a header without sound
+_SMALL = 1024  # bytes; a smaller file may be a header without samples
 _CONTAINERS = (b"\x1a\x45\xdf\xa3", b"0&\xb2u", b"\xff\xf1", b"\xff\xf9")  # webm, wma, aac
 
 
 class FileIndex:
-    """The files below a folder, by relative path and by base name; the tree is walked once.
+    """Index of the files below a folder by relative path and by base name.
 
-    Names are compared without spaces at their ends and in one Unicode form, because tables and
-    file systems disagree about both.
+    The folder is walked once. Names are compared in Unicode form NFC and without surrounding
+    spaces, because tables and file systems disagree about both.
 
     Args:
-        root: the folder.
-        wanted: the names that will be asked for, those of one file together. A base name that
-            two files share is never used to find one in another folder: it could be either's.
+        root: Folder to index.
+        wanted: All names that will be looked up, the alternatives for one file together. If two
+            files share a base name, that base name alone never finds a file in another folder.
     """
 
     def __init__(self, root: Path, wanted: Iterable[tuple[str, ...]] = ()) -> None:
@@ -43,10 +43,10 @@ class FileIndex:
                 self._claims[_base(name)].add(keys)
 
     def find(self, *names: str) -> tuple[str | None, str]:
-        """Relative path of the file that has one of the names, or None and the reason why not.
+        """Return the relative path of the file with one of the names, or None and the reason.
 
-        The exact relative path wins; else the path that ends with the name, folder and all; else
-        the base name. The last two count only where one file has them.
+        An exact relative path is preferred, then a path that ends with the name including its
+        folder, then a base name. The last two must be unique.
         """
         for look in (self._exactly, self._below):
             for name in names:
@@ -68,7 +68,7 @@ class FileIndex:
         return self._paths.get(key)
 
     def _below(self, key: str) -> str | None:
-        """The only file whose path ends with a name that names its folder too."""
+        """Return the only file whose path ends with the name, if the name includes a folder."""
         if "/" not in key:
             return None
         found = [p for p in self._by_base.get(_base(key), ()) if _key(p).endswith(f"/{key}")]
@@ -76,11 +76,11 @@ class FileIndex:
 
 
 def unreadable_reason(path: Path) -> str:
-    """Why a file cannot hold decodable audio, or an empty string.
+    """Return the reason why a file cannot be audio, or an empty string.
 
-    Reads a few bytes. Only a file whose first bytes are unknown, or that is very small, is opened
-    as audio, so that a folder of 50 000 clips opens in seconds; a file that is damaged further in
-    is found when it is decoded.
+    Only the first bytes are read, so that a folder of 50 000 clips opens in seconds. A file that is
+    very small or starts with unknown bytes is opened as audio. Damage further into a file shows
+    when it is decoded.
     """
     try:
         with path.open("rb") as file:
@@ -93,7 +93,7 @@ def unreadable_reason(path: Path) -> str:
     if path.suffix.lower() in CONTAINER_SUFFIXES:
         known = head[4:8] == b"ftyp" or head.startswith((b"ID3", *_CONTAINERS))
         return "" if known else "not an audio or video file"
-    if size >= _SMALL and _magic(head):
+    if size >= _SMALL and _starts_like_audio(head):
         return ""
     try:
         return "" if soundfile.info(path).frames > 0 else "has no audio samples"
@@ -101,7 +101,7 @@ def unreadable_reason(path: Path) -> str:
         return "cannot be decoded"
 
 
-def _magic(head: bytes) -> bool:
+def _starts_like_audio(head: bytes) -> bool:
     if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
         return head[8:12] == b"WAVE"
     if head[:4] == b"FORM":
@@ -111,7 +111,7 @@ def _magic(head: bytes) -> bool:
 
 
 def _walk(root: Path) -> Iterable[str]:
-    """Relative POSIX paths of all files; links to folders are followed, each folder once."""
+    """Yield the relative POSIX paths of all files, following links but visiting no folder twice."""
     seen = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         stat = os.stat(folder)

@@ -1,4 +1,4 @@
-"""The value every loader returns: clips with their captions, and what had to be skipped."""
+"""Data set types: clips with captions, and the rows and files that had to be skipped."""
 
 import hashlib
 import json
@@ -15,14 +15,18 @@ class Clip:
     """A stretch of audio and the captions that describe it.
 
     Attributes:
-        path: the audio file.
-        captions: its descriptions, at least one unless only a label is known.
-        id: unique within the data set (the file's relative path, and the span if there is one).
-        split: ``train``, ``val``, ``test`` or None where the data set does not say.
-        label: class name, for zero-shot classification.
-        fold: cross-validation fold.
-        start: seconds from the file's beginning, None for the beginning itself.
-        end: seconds from the file's beginning, None for the file's end.
+        path: Audio file.
+        captions: Descriptions of the audio; may be empty only if the clip has a label.
+        id: Unique name within the data set: the relative path, and the span if there is one.
+        split: ``train``, ``val``, ``test``, or None if the data set has no splits.
+        label: Class name for zero-shot classification; None if unknown.
+        fold: Cross-validation fold; None if unknown.
+        start: Start of the clip in seconds from the beginning of the file; None for the beginning.
+        end: End of the clip in seconds from the beginning of the file; None for the end.
+
+    Raises:
+        InvalidInputError: The clip has neither a caption nor a label, or its span is empty or
+            negative.
     """
 
     path: Path
@@ -46,12 +50,12 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A row or file that could not be used, and why.
+    """A row or file that cannot be used.
 
     Attributes:
-        name: the row's or the file's.
-        reason: what is wrong with it.
-        missing: whether there is no such file.
+        name: Name of the file, or of the row's file.
+        reason: Reason why it cannot be used.
+        missing: True if the file does not exist.
     """
 
     name: str
@@ -64,10 +68,13 @@ class CaptionDataset:
     """Clips and their captions, in a fixed order.
 
     Attributes:
-        name: how reports call it.
-        root: the folder that clip ids are relative to.
-        clips: at least one.
-        skipped: rows and files that could not be used.
+        name: Name of the data set in reports.
+        root: Folder that clip ids are relative to.
+        clips: Clips, at least one, with unique ids.
+        skipped: Rows and files that cannot be used.
+
+    Raises:
+        DatasetError: There is no clip, or two clips have the same id.
     """
 
     name: str
@@ -86,30 +93,30 @@ class CaptionDataset:
 
     @cached_property
     def captions(self) -> list[str]:
-        """All captions, clip by clip; length: number of captions."""
+        """All captions, in the order of their clips."""
         return [caption for clip in self.clips for caption in clip.captions]
 
     @cached_property
     def caption_clip(self) -> list[int]:
-        """The row in `clips` of each caption; same length as `captions`."""
+        """Index in `clips` of the clip of each caption, in the order of `captions`."""
         return [row for row, clip in enumerate(self.clips) for _ in clip.captions]
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits, sorted; empty where the data set has none."""
+        """Names of the splits, sorted; empty if the data set has none."""
         return tuple(sorted({clip.split for clip in self.clips if clip.split is not None}))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Distinct class names, sorted; empty where the data set has none."""
+        """Distinct class names, sorted; empty if the data set has none."""
         return tuple(sorted({clip.label for clip in self.clips if clip.label is not None}))
 
     @cached_property
     def fingerprint(self) -> str:
-        """64 hex digits that change with any caption, span, label, split, or audio file.
+        """64 hex digits that change with any caption, span, label, split, fold or audio file.
 
-        An audio file counts as changed when its size or time of modification does; its content is
-        not read. Moving the whole folder changes nothing.
+        An audio file counts as changed if its size or modification time changes; its content is
+        not read. The location of the folder does not matter.
         """
         digest = hashlib.sha256()
         for clip in self.clips:
@@ -118,10 +125,10 @@ class CaptionDataset:
         return digest.hexdigest()
 
     def in_folds(self, folds: Collection[int]) -> "CaptionDataset":
-        """The clips of these folds.
+        """Return the data set with only the clips of the given folds.
 
         Raises:
-            DatasetError: there are none.
+            DatasetError: No clip is in one of the folds.
         """
         clips = tuple(clip for clip in self.clips if clip.fold in folds)
         wanted = ", ".join(map(str, sorted(folds)))
@@ -132,10 +139,10 @@ class CaptionDataset:
         return replace(self, name=f"{self.name} (folds {wanted})", clips=clips)
 
     def select(self, split: str) -> "CaptionDataset":
-        """The clips of one split.
+        """Return the data set with only the clips of one split.
 
         Raises:
-            DatasetError: there is no such split.
+            DatasetError: The data set has no such split.
         """
         if split not in self.splits:
             has = f"it has {', '.join(self.splits)}" if self.splits else "it names no splits"

@@ -1,14 +1,14 @@
-"""Wrong captions on purpose: a subset of the training captions is deranged.
+"""Caption noise: give a random subset of the training clips the captions of other clips.
 
-Deranged: the chosen captions are permuted among themselves so that none stays where it was. The
-code released with the paper (arXiv 2405.10084) shuffles the first floor(share * n) captions among
-themselves instead: some land where they were, so fewer are wrong than the share says, and which
-ones can be wrong depends on the order of the file. Here exactly round(share * n) are wrong, drawn
-at random, and their indices are recorded, so that detectors can be scored against them.
+The chosen captions are deranged, that is, permuted among themselves so that none stays in its
+place. Exactly round(share * n) are mismatched, drawn at random, and their indices are recorded, so
+that methods that detect them can be scored. The code released with the paper (arXiv 2405.10084)
+shuffles the first floor(share * n) captions among themselves instead: some stay in place, so fewer
+are mismatched than the share says, and which ones depends on the order of the file.
 
-Captions exchanged at random are easy to tell from right ones. People err otherwise: they confuse
-what is alike. So captions can also be exchanged among clips whose captions mean nearly the same
-(`derange_near`), as far as clips of one class, where a wrong caption may be right, are kept apart.
+Captions exchanged at random are easy to tell from the originals. People make other mistakes: they
+confuse what is alike. So captions can also be exchanged between clips whose captions mean nearly
+the same (`derange_near`), but not between clips of one class, where they may well be correct.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -20,26 +20,28 @@ import numpy as np
 import numpy.typing as npt
 
 from otomatch.datasets.derangement import Floats, Indices, NeighbourSwaps, random_derangement
-from otomatch.errors import InvalidInputError
+from otomatch.errors import InvalidInputError, at_least, one_of
 
 KINDS = ("clip", "caption", "similar")
-NEAR = 50
-"""Nearest positions among which the partner of a similar exchange is drawn."""
+"""Kinds of caption noise, see `add_caption_noise`."""
 
+NEAR = 50
+"""Number of nearest clips from which the partner of a similar exchange is drawn."""
+
+# Random stream of the noise, independent of a run's batches with the same seed.
 _STREAM = (0, 8)
-"""Sets these draws apart from others of one seed: a run's batches must not follow its noise."""
 
 T = TypeVar("T", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
 class Corruption(Generic[T]):
-    """Values, some of them in each other's places.
+    """Permutation of values that leaves some in place.
 
     Attributes:
-        values: as many as were given, a permutation of them.
-        indices: positions that hold another position's value, ascending.
-        sources: for every position, the position its value comes from; its own where clean.
+        values: Permuted values, as many as were given.
+        indices: Positions that have the value of another position, ascending.
+        sources: Original position of the value at each position; its own index if it did not move.
     """
 
     values: tuple[T, ...]
@@ -49,13 +51,13 @@ class Corruption(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class CaptionNoise:
-    """Captions of clips, some of them wrong.
+    """Captions of clips, some of them mismatched.
 
     Attributes:
-        captions: per clip, as many as the clip had.
-        clips: rows of the clips with at least one wrong caption, ascending.
-        indices: wrong captions, counted over all clips in order, ascending.
-        sources: for every caption in that count, the caption it was.
+        captions: Captions of each clip after the exchange.
+        clips: Indices of the clips with at least one mismatched caption, ascending.
+        indices: Indices of the mismatched captions among all captions in order, ascending.
+        sources: Index of each caption before the exchange, among all captions in order.
     """
 
     captions: tuple[tuple[str, ...], ...]
@@ -67,25 +69,26 @@ class CaptionNoise:
 def derange(
     values: Sequence[T], share: float, seed: int, groups: Sequence[Hashable] | None = None
 ) -> Corruption[T]:
-    """Give a random subset of the positions the values of others in the subset.
+    """Permute the values of a random subset of the positions so that none keeps its own.
 
-    No chosen position keeps its own value. Nor does it get an equal one, or one of its own group,
-    as long as no value equals, or shares its group with, more than half of those chosen.
+    A position also gets neither an equal value nor one of its own group, as long as no value equals
+    or shares a group with more than half of the chosen ones.
 
     Args:
-        values: (n,) hashable values.
-        share: of the positions, 0 to 1; round(share * n) are chosen (halves up).
-        seed: of the choice and the permutation, 0 or more.
-        groups: (n,) the group of each value, e.g. the clip of each caption; None for none.
+        values: Hashable values, length n.
+        share: Share of the positions that change, 0 to 1; exactly round(share * n), halves up.
+        seed: Random seed for the choice and the permutation, 0 or more.
+        groups: Group of each value, length n, for example the clip of each caption; None if there
+            are no groups.
 
     Raises:
-        InvalidInputError: ``share`` is not within 0 and 1, ``groups`` has another length, or
-            ``share`` is above 0 but chooses fewer than two: one value alone cannot be deranged.
+        InvalidInputError: ``share`` is not between 0 and 1, or is positive but chooses fewer than
+            two positions; ``groups`` has another length; or ``seed`` is negative.
     """
     n = len(values)
     if groups is not None and len(groups) != n:
         raise InvalidInputError(f"expected {n} groups, one per value, got {len(groups)}")
-    rng = np.random.default_rng([_checked(seed), *_STREAM])
+    rng = np.random.default_rng([at_least("seed", seed, 0), *_STREAM])
     chosen = np.sort(rng.permutation(n)[: _count(n, share)])
     keys = [_keys(values), _keys(range(n) if groups is None else groups)]
     moved = random_derangement([key[chosen] for key in keys], rng)
@@ -102,44 +105,43 @@ def derange_near(
     groups: Sequence[Hashable] | None = None,
     near: int = NEAR,
 ) -> Corruption[T]:
-    """Exchange values among near positions.
+    """Exchange values between near positions.
 
-    Positions come in random order. Each swaps its value with that of a partner, drawn from the
-    ``near`` nearest that have not changed yet, hold another value and are of another group; where
-    so few are left, from all of them. One that makes the number odd, or finds no partner, joins a
-    pair near to it, and the three pass their values round. Memory is O(n d).
+    In random order, each position swaps its value with a partner drawn from the ``near`` nearest
+    positions that are unchanged, have another value and belong to another group. An odd position,
+    or one that finds no partner, joins a pair near to it, and the three pass their values round.
+    Memory is O(n d).
 
     Args:
-        values: (n,) hashable values.
-        vectors: (n, d) unit vectors; near is what has a large inner product.
-        share: of the positions, 0 to 1; exactly round(share * n) change (halves up).
-        seed: of all that is drawn, 0 or more.
-        groups: (n,) the group of each position; one whose group is None is in none.
-        near: how many nearest ones a partner is drawn from, 1 or more.
+        values: Hashable values, length n.
+        vectors: Unit vectors, shape (n, d); near positions have a large inner product.
+        share: Share of the positions that change, 0 to 1; exactly round(share * n), halves up.
+        seed: Random seed for the order and the partners, 0 or more.
+        groups: Group of each position, length n; a position with the group None has no group.
+        near: Number of nearest positions from which a partner is drawn, 1 or more.
 
     Raises:
-        InvalidInputError: as for `derange`; ``vectors`` are not n rows of finite numbers, ``near``
-            is less than 1, or so many positions cannot all get another value of another group, as
-            where one group holds more than half of them.
+        InvalidInputError: As for `derange`; ``vectors`` is not n rows of finite numbers; ``near``
+            is less than 1; or the positions cannot all get another value of another group, for
+            example because one group has more than half of them.
     """
     n = len(values)
     points = _points(vectors, n)
-    if near < 1:
-        raise InvalidInputError(f"near is {near}; expected 1 or more")
+    at_least("near", near, 1)
     if groups is not None and len(groups) != n:
         raise InvalidInputError(f"expected {n} groups, one per value, got {len(groups)}")
     named = [object() if group is None else group for group in groups or [None] * n]
-    rng = np.random.default_rng([_checked(seed), *_STREAM])
+    rng = np.random.default_rng([at_least("seed", seed, 0), *_STREAM])
     count = _count(n, share)
-    exchange = NeighbourSwaps(points, [_keys(values), _keys(named)], near, rng)
-    exchange.pair_off(count // 2)
-    while exchange.changed < count:
-        if not exchange.insert():
+    swaps = NeighbourSwaps(points, [_keys(values), _keys(named)], near, rng)
+    swaps.swap(count // 2)
+    while swaps.changed < count:
+        if not swaps.insert():
             raise InvalidInputError(
-                f"a share of {share} of {n} is {count}, but after {exchange.changed} no other can "
-                "be given another value of another group; use a smaller share, or no groups"
+                f"a share of {share} of {n} is {count}, but after {swaps.changed} no other can get "
+                "another value of another group; use a smaller share, or no groups"
             )
-    return _corruption(values, exchange.sources)
+    return _corruption(values, swaps.sources)
 
 
 def add_caption_noise(
@@ -153,22 +155,22 @@ def add_caption_noise(
     """Give some clips the captions of others.
 
     Args:
-        captions: the captions of each of n clips.
-        share: of the clips or of the captions that go wrong, 0 to 1; see `derange`.
-        seed: 0 or more.
-        kind: ``clip``: a wrong clip has all captions of another clip (their number moves along);
-            ``caption``: captions go wrong one by one, and each clip keeps its number;
-            ``similar``: as ``clip``, but of a clip with captions of nearly the same meaning, and of
-            another label where both have one; see `derange_near`.
-        vectors: (n, d) unit vectors of what the captions of each clip mean; only for ``similar``.
-        labels: (n,) class of each clip, None where unknown; only for ``similar``.
+        captions: Captions of each of n clips.
+        share: Share of the clips, or of the captions, that become mismatched, 0 to 1.
+        seed: Random seed, 0 or more.
+        kind: ``clip`` exchanges all captions of a clip with those of another clip; ``caption``
+            exchanges captions one by one, and each clip keeps their number; ``similar`` is like
+            ``clip``, but between clips whose captions mean nearly the same and whose labels differ
+            (if both have one).
+        vectors: Unit vectors of the meaning of each clip's captions, shape (n, d); only for
+            ``similar``.
+        labels: Class of each clip, length n, None if unknown; only for ``similar``.
 
     Raises:
-        InvalidInputError: an unknown kind, ``similar`` without vectors, or as for `derange` and
-            `derange_near`.
+        InvalidInputError: ``kind`` is unknown, ``vectors`` is missing for ``similar``, or as for
+            `derange` and `derange_near`.
     """
-    if kind not in KINDS:
-        raise InvalidInputError(f"unknown kind of noise {kind!r}; expected one of {KINDS}")
+    one_of("the kind of caption noise", kind, KINDS)
     owned = [tuple(group) for group in captions]
     texts = [text for group in owned for text in group]
     first = np.cumsum([0, *map(len, owned)]).tolist()
@@ -200,12 +202,12 @@ def _moved_clips(
     vectors: npt.ArrayLike | None,
     labels: Sequence[str | None] | None,
 ) -> tuple[int, ...]:
-    """For every clip, the clip whose captions it has."""
+    """Return, for each clip, the index of the clip whose captions it gets."""
     if kind == "clip":
         return derange(owned, share, seed).sources
     if vectors is None:
-        raise InvalidInputError("noise of kind 'similar' needs the vectors of the clips; got none")
-    # The same captions in another order are no wrong captions.
+        raise InvalidInputError("noise of kind 'similar' needs the vectors of the clips, got none")
+    # The same captions in another order are not mismatched.
     meanings = [frozenset(group) for group in owned]
     return derange_near(meanings, vectors, share, seed, labels).sources
 
@@ -219,7 +221,7 @@ def _corruption(values: Sequence[T], sources: Indices) -> Corruption[T]:
 
 
 def _points(vectors: npt.ArrayLike, n: int) -> Floats:
-    # In float64, rounding decides no neighbour, so that a seed gives the same on every processor.
+    # In float64, rounding does not change neighbours, so a seed gives the same noise everywhere.
     points = np.asarray(vectors, np.float64)
     if points.ndim != 2 or len(points) != n or not np.isfinite(points).all():
         raise InvalidInputError(
@@ -230,23 +232,17 @@ def _points(vectors: npt.ArrayLike, n: int) -> Floats:
 
 def _count(n: int, share: float) -> int:
     if not 0 <= share <= 1:
-        raise InvalidInputError(f"the share of wrong captions must be within 0 and 1, got {share}")
+        raise InvalidInputError(f"the share of mismatched captions is {share}; expected 0 to 1")
     count = int(share * n + 0.5)
     if share > 0 and count < 2:
         raise InvalidInputError(
-            f"a share of {share} of {n} is {count}, and fewer than two cannot be deranged; "
+            f"a share of {share} of {n} is {count}, but at least two are needed for an exchange; "
             "use a larger share, or 0 for no noise"
         )
     return count
 
 
-def _checked(seed: int) -> int:
-    if seed < 0:
-        raise InvalidInputError(f"the seed must not be negative, got {seed}")
-    return seed
-
-
 def _keys(values: Iterable[Hashable]) -> Indices:
-    """A number for each value, the same for equal values."""
+    """Number the values; equal values get the same number."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Reading and writing the table of a data set folder; every complaint names the file and line."""
+"""Read and write the table of a data set folder; every error names the file and the line."""
 
 import csv
 import math
@@ -19,11 +19,12 @@ _Value = TypeVar("_Value", str, int, float)
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How a table names the file of a row.
+    """Way in which a table names the audio file of a row.
 
     Attributes:
-        columns: that the header must have.
-        names: relative paths that the file may have, the likeliest first, from a row's fields.
+        columns: Columns that the header must have.
+        names: Function from the fields of a row to the relative paths that the file may have, the
+            most likely first.
     """
 
     columns: tuple[str, ...]
@@ -35,7 +36,18 @@ BY_FILE_NAME = Naming(("file_name",), lambda fields: (fields["file_name"],))
 
 @dataclass(slots=True)
 class ClipRow:
-    """What a table says about one clip: all rows of the same file and span."""
+    """One clip of a table: all of its rows that have the same file and span.
+
+    Attributes:
+        names: Relative paths that the audio file may have, the most likely first.
+        line: Line number of the first row.
+        split: Name of the split, if any.
+        label: Class name, if any.
+        fold: Cross-validation fold, if any.
+        start: Start of the span in seconds; None for the beginning of the file.
+        end: End of the span in seconds; None for the end of the file.
+        captions: Captions of all rows, in order.
+    """
 
     names: tuple[str, ...]
     line: int
@@ -50,16 +62,17 @@ class ClipRow:
 def read_rows(
     table: Path, namings: Sequence[Naming] = (BY_FILE_NAME,), split: str | None = None
 ) -> list[ClipRow]:
-    """The clips of a table of captions, in the order of their first row.
+    """Read the clips of a table of captions, in the order of their first rows.
 
     Args:
-        table: UTF-8, with a header.
-        namings: how it may name its files; the first whose columns it has counts.
-        split: of all rows; None where a column ``split`` says it, if anything does.
+        table: CSV file in UTF-8 with a header.
+        namings: Possible ways to name the audio files; the first whose columns exist is used.
+        split: Split of all rows; None to read it from the column ``split``, if there is one.
 
     Raises:
-        DatasetError: not UTF-8 or not CSV, a missing column, a value that is not a number, a span
-            that does not run forwards, a row with too many fields, or rows that contradict.
+        DatasetError: The table is not CSV in UTF-8, a column is missing, a value is not a number, a
+            span does not end after its start, a row has too many fields, or rows contradict each
+            other.
     """
     clips: dict[tuple[object, ...], ClipRow] = {}
     line = 1
@@ -81,13 +94,13 @@ def read_rows(
     except csv.Error as error:
         raise DatasetError(
             f"{table}, after line {line}: not valid CSV ({error}); "
-            "quote fields that hold quotes, commas or line breaks"
+            "quote fields that contain quotes, commas or line breaks"
         ) from error
     return list(clips.values())
 
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
-    """Write a CSV file that appears complete or not at all; short rows are filled with blanks."""
+    """Write a CSV file atomically, padding short rows with blanks, and return its path."""
     with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -96,7 +109,7 @@ def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def column_names(table: Path) -> list[str]:
-    """What the first line of a table names; empty where it cannot be read as UTF-8 CSV."""
+    """Return the column names of a table; empty if it is not a CSV file in UTF-8."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             return [name.strip() for name in next(filter(_filled, csv.reader(file)), [])]
@@ -131,7 +144,7 @@ def _fields(table: Path, line: int, names: list[str], values: list[str]) -> dict
     if _filled(values[len(names) :]):
         raise DatasetError(
             f"{table}, line {line}: {len(values)} fields where the header names {len(names)}; "
-            'put captions that hold a comma in quotes: "first one, then the other"'
+            'quote captions that contain a comma: "first one, then the other"'
         )
     return {
         name: text.strip() for name, text in zip_longest(names, values[: len(names)], fillvalue="")
@@ -179,7 +192,7 @@ def _number(
 
 
 def _merged(table: Path, clips: dict[tuple[object, ...], ClipRow], row: ClipRow) -> ClipRow:
-    """The row of this clip so far, with what the new row adds; they must not contradict."""
+    """Merge a row into its clip so far, and return the clip; they must not contradict."""
     known = clips.setdefault((row.names, row.start, row.end), row)
     for name in ("split", "label", "fold"):
         old, new = getattr(known, name), getattr(row, name)

@@ -1,4 +1,4 @@
-"""Looking through a data set before anything is trained on it: what is there, what is not."""
+"""Check a data set before training: counts, durations, unusable files and duplicates."""
 
 import hashlib
 import statistics
@@ -13,13 +13,13 @@ from otomatch import audio
 from otomatch.datasets.base import CaptionDataset, Clip, Skipped
 from otomatch.errors import AudioError
 
-_THREADS = 8  # reading is waiting for the disk, and libsndfile lets go of the interpreter's lock
+_THREADS = 8  # reads wait for the disk, and libsndfile releases the interpreter lock
 _HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Durations:
-    """Lengths of clips in seconds."""
+    """Statistics of the lengths of clips, in seconds."""
 
     min: float
     median: float
@@ -29,16 +29,16 @@ class Durations:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """The clips of one split, or all of them.
+    """Summary of the clips of one split, or of all clips.
 
     Attributes:
-        split: None for all.
-        clips: their number.
-        captions: their number.
-        captions_per_clip: number of clips by number of captions.
-        seconds: of the clips that could be read; None if none could.
-        sample_rates: number of clips by sample rate in Hz.
-        shared_captions: captions that describe several of these clips, word by word.
+        split: Name of the split; None for all clips.
+        clips: Number of clips.
+        captions: Number of captions.
+        captions_per_clip: Number of clips for each number of captions.
+        seconds: Durations of the readable clips; None if no clip is readable.
+        sample_rates: Number of clips for each sample rate in Hz.
+        shared_captions: Number of captions that several clips have, ignoring case and spacing.
     """
 
     split: str | None
@@ -52,18 +52,18 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check_dataset` found.
+    """Result of `check_dataset`.
 
     Attributes:
-        name: of the data set.
-        root: its folder.
-        decoded: whether every file was decoded in full, or only its header read.
-        parts: each split, then all clips.
-        labels: number of classes.
-        missing: rows whose file is not there.
-        broken: rows whose file cannot be used, or that cannot be used themselves.
-        audio_in_splits: groups of clips in different splits whose files are the same, byte by byte.
-        captions_in_splits: captions that occur in several splits, and those splits.
+        name: Name of the data set.
+        root: Folder of the data set.
+        decoded: True if every file was decoded in full, False if only its header was read.
+        parts: Summary of each split, then of all clips.
+        labels: Number of classes.
+        missing: Rows whose file does not exist.
+        broken: Rows that are unusable, or whose file is.
+        audio_in_splits: Ids of clips in different splits whose files have the same bytes, by group.
+        captions_in_splits: Names of the splits of each caption that occurs in several splits.
     """
 
     name: str
@@ -77,7 +77,7 @@ class CheckReport:
     captions_in_splits: dict[str, tuple[str, ...]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the report as plain values for JSON."""
         return asdict(self)
 
 
@@ -86,13 +86,13 @@ def check_dataset(
     decode: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
-    """Count clips and captions, read every header, and look for duplicates between splits.
+    """Count clips and captions, read every header, and find duplicates across splits.
 
     Args:
-        dataset: any.
-        decode: decode every file in full instead of reading its header, which finds files that
-            are damaged further in.
-        progress: is told the number of files that were read, and of all.
+        dataset: Data set to check.
+        decode: Decode every file in full instead of reading its header, to find damage further
+            into the files.
+        progress: Called with the number of files read and the number of all files.
     """
     found = _read_all(dict.fromkeys(clip.path for clip in dataset.clips), decode, progress)
     broken = [
@@ -118,7 +118,7 @@ def check_dataset(
 def _read_all(
     paths: Iterable[Path], decode: bool, progress: Callable[[int, int], None] | None
 ) -> dict[Path, tuple[float, int] | str]:
-    """Seconds and sample rate of every file, or what is wrong with it."""
+    """Return the length in seconds and the sample rate of each file, or the reason it is broken."""
     paths = list(paths)
     found: dict[Path, tuple[float, int] | str] = {}
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -145,7 +145,7 @@ def _decoded(path: Path) -> tuple[float, int] | str:
         return str(error)
     seconds = waveform.size / rate
     if seconds < 0.99 * told:
-        return f"{path}: {seconds:.2f} s of {told:.2f} s can be decoded; replace or remove it"
+        return f"{path}: only {seconds:.2f} of {told:.2f} s can be decoded; replace or remove it"
     return seconds, rate
 
 
@@ -190,7 +190,7 @@ def _captions_in_splits(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:
 
 
 def _audio_in_splits(clips: Sequence[Clip]) -> tuple[tuple[str, ...], ...]:
-    """Only files of one size, then of one beginning, are read in full."""
+    """Group clips with equal files, reading only files of equal size and equal head in full."""
     groups = [[clip for clip in clips if clip.split is not None]]
     for key in (_size, _head_digest, _digest):
         groups = [group for old in groups for group in _grouped(old, key)]
@@ -198,7 +198,7 @@ def _audio_in_splits(clips: Sequence[Clip]) -> tuple[tuple[str, ...], ...]:
 
 
 def _grouped(clips: Sequence[Clip], key: Callable[[Path], Hashable]) -> list[list[Clip]]:
-    """Clips with the same key, where they are in different splits."""
+    """Group the clips by key, and keep the groups with clips in different splits."""
     groups = defaultdict(list)
     with ThreadPoolExecutor(_THREADS) as threads:
         keys = threads.map(key, [clip.path for clip in clips])

@@ -1,4 +1,4 @@
-"""Rows of tables to clips: every loader finds its files, and reports what it skips, in this way."""
+"""Build a data set from table rows: find the audio files, and list the rows that are skipped."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,16 +10,16 @@ from otomatch.errors import DatasetError
 
 
 def assemble(name: str, root: Path, rows: Sequence[ClipRow], source: str) -> CaptionDataset:
-    """The data set of all rows whose files are there and hold audio; the others are listed.
+    """Return the data set of all rows whose files exist and hold audio; list the others as skipped.
 
     Args:
-        name: of the data set.
-        root: the files lie anywhere below.
-        rows: of all its tables.
-        source: the tables, for the message of the error.
+        name: Name of the data set.
+        root: Folder that has the audio files anywhere below it.
+        rows: Rows of all tables of the data set.
+        source: Description of the tables for error messages.
 
     Raises:
-        DatasetError: no row is usable.
+        DatasetError: No row can be used.
     """
     clips, skipped = _resolve(root, rows)
     if not clips:
@@ -29,7 +29,7 @@ def assemble(name: str, root: Path, rows: Sequence[ClipRow], source: str) -> Cap
 
 
 def _resolve(root: Path, rows: Sequence[ClipRow]) -> tuple[list[Clip], list[Skipped]]:
-    """Rows to clips; each file is looked at once, however many rows name it."""
+    """Turn rows into clips, checking each file once even if several rows name it."""
     index = FileIndex(root, {row.names for row in rows})
     problems: dict[str, str] = {}
     clips: dict[str, Clip] = {}

@@ -1,10 +1,10 @@
 """Clotho v2.1: clips of 15 to 30 s from Freesound, five captions each.
 
-The tables are ``clotho_captions_development.csv`` and so on, as published, or ``train.csv`` and so
-on (Mei et al., the paper's release), with ``file_name,caption_1..caption_5``; the audio lies in
-folders called ``development``, ``validation`` and ``evaluation`` or ``train``, ``val`` and
-``test``. Four file names occur in two splits, so the folder counts. The tables of metadata are not
-needed.
+The tables are ``clotho_captions_development.csv`` etc., as published, or ``train.csv`` etc. (Mei et
+al. and the paper's released code), with the columns ``file_name,caption_1..caption_5``. The audio
+is in folders named ``development``, ``validation`` and ``evaluation`` or ``train``, ``val`` and
+``test``. Four file names occur in two splits, so files are looked up in the folder of their split.
+The metadata tables are not needed.
 
 Source: K. Drossos et al., Clotho: an Audio Captioning Dataset, ICASSP 2020.
 """
@@ -14,14 +14,15 @@ from collections.abc import Mapping
 from otomatch.datasets.caption_table import Naming
 from otomatch.datasets.splits import SplitLayout
 
-# Our name of each split, and its published name.
 SPLITS = {"train": "development", "val": "validation", "test": "evaluation"}
-# The root itself; Mei et al. and the paper's release; aac-datasets.
+"""Published name of each split."""
+
+# The root itself; Mei et al. and the paper's code; aac-datasets.
 _FOLDERS = ("", "csv_files", "clotho_csv_files", "CLOTHO_v2.1/clotho_csv_files")
 
 
 def captions_table(split: str) -> str:
-    """Published name of the table of a split (ours: train, val or test)."""
+    """Return the published file name of the captions of a split: train, val or test."""
     return f"clotho_captions_{SPLITS[split]}.csv"
 
 

@@ -1,7 +1,7 @@
-"""ESC-50: 2000 clips of 5 s, 50 classes, 5 folds; labels without captions, and no splits.
+"""ESC-50: 2000 clips of 5 s with 50 classes and 5 folds, without captions or splits.
 
-A folder with ``meta/esc50.csv`` and ``audio/``, as published. Any folder of labelled recordings
-opens in the same way, see `otomatch.datasets.scenes.recordings`.
+The folder has ``meta/esc50.csv`` and ``audio/``, as published. Other folders of labelled recordings
+open in the same way, see `otomatch.datasets.label_table`.
 
 Source: K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015.
 """
@@ -13,14 +13,14 @@ from otomatch.datasets.clips import assemble
 from otomatch.datasets.label_table import LABEL_TABLES, find_table, read_labels
 
 ESC50_TABLE = "meta/esc50.csv"
-ARCHIVE_FOLDER = "ESC-50-master"  # in which the published archive holds everything
+ARCHIVE_FOLDER = "ESC-50-master"  # top-level folder of the published archive
 
 
 def open_esc50(root: Path) -> CaptionDataset:
-    """All clips, each with its class name and fold; missing ones are skipped and listed.
+    """Open all clips with their class names and folds; missing ones are skipped and listed.
 
     Raises:
-        DatasetError: there is no table, it is malformed, or no clip is there.
+        DatasetError: The table is missing or malformed, or no clip can be used.
     """
     home = _home(root)
     table = find_table(home)
@@ -29,7 +29,7 @@ def open_esc50(root: Path) -> CaptionDataset:
 
 
 def recognises_esc50(root: Path) -> bool:
-    """Whether a folder has a table of labels."""
+    """Return True if the folder has a table of labels."""
     return any((_home(root) / name).is_file() for name in LABEL_TABLES)
 
 

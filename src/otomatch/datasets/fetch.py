@@ -1,8 +1,8 @@
-"""Fetching data sets that may be downloaded: Clotho from Zenodo, ESC-50 from GitHub.
+"""Fetch published data sets: Clotho from Zenodo, and ESC-50 from GitHub.
 
-What was received lies in ``.downloads`` below the root, where an interrupted download goes on; it
-is deleted once everything is unpacked. Audio is unpacked there too, checked against the tables, and
-only then moved to its place.
+Downloads are kept in ``.downloads`` below the root, so that an interrupted one resumes. Audio is
+unpacked there, checked against the tables, and only then moved into place. The folder is deleted
+when the data set is complete.
 """
 
 import os
@@ -22,6 +22,7 @@ from otomatch.errors import DatasetError
 from otomatch.files import download
 
 Say = Callable[[str], None]
+"""Function that reports progress, one line at a time."""
 
 CLOTHO_URL = "https://zenodo.org/records/4783391/files"
 CLOTHO_MD5 = {
@@ -35,31 +36,31 @@ CLOTHO_MD5 = {
     "clotho_metadata_validation.csv": "2e010427c56b1ce6008b0f03f41048ce",
     "clotho_metadata_evaluation.csv": "13946f054d4e1bf48079813aac61bf77",
 }
-# GitHub makes this archive on demand, so it has no lasting md5 sum: its content is checked.
+# GitHub creates this archive on demand, without a fixed MD5 sum, so its content is checked instead.
 ESC50_URL = "https://github.com/karolpiczak/ESC-50/archive/master.zip"
 ESC50_CLIPS = 2000
 
 
 def fetch_clotho(root: Path, splits: Sequence[str], say: Say, progress: bool = True) -> None:
-    """Download and unpack splits of Clotho v2.1; one that is complete is left as it is.
+    """Download and unpack splits of Clotho v2.1, skipping complete ones.
 
-    About 7 GB to download for all splits, and 12 GB on disk; while it is unpacked, a split needs
-    the space of its archive too.
+    All splits together are a download of about 7 GB and take 12 GB on disk; while a split is being
+    unpacked, its archive takes space too.
 
     Args:
-        root: where to put it; made if need be.
-        splits: of train, val and test.
-        say: is told what goes on, in a line.
-        progress: show a progress bar of the download.
+        root: Folder of the data set; created if needed.
+        splits: Names of splits: train, val, test.
+        say: Called with a line for each step.
+        progress: Show a progress bar for the downloads.
 
     Raises:
-        DatasetError: another split is asked for, or an archive lacks clips.
-        DownloadError: a file cannot be had or unpacked, or the disk is full.
+        DatasetError: A split is unknown, or an archive lacks clips.
+        DownloadError: A file cannot be downloaded or unpacked, or the disk is full.
         MissingDependencyError: py7zr is not installed.
     """
     unknown = sorted(set(splits) - set(SPLITS))
     if unknown:
-        raise DatasetError(f"clotho has no split {unknown[0]!r}; its splits: {', '.join(SPLITS)}")
+        raise DatasetError(f"clotho has no split {unknown[0]!r}; it has {', '.join(SPLITS)}")
     with _workplace(root) as place:
         for split in splits:
             done = _clotho_split(root, split)
@@ -70,11 +71,16 @@ def fetch_clotho(root: Path, splits: Sequence[str], say: Say, progress: bool = T
 
 
 def fetch_esc50(root: Path, say: Say, progress: bool = True) -> None:
-    """Download and unpack ESC-50, unless it is complete: 0.65 GB to download, 0.9 GB on disk.
+    """Download and unpack ESC-50 (0.65 GB, 0.9 GB on disk), unless it is complete.
+
+    Args:
+        root: Folder of the data set; created if needed.
+        say: Called with a line for each step.
+        progress: Show a progress bar for the download.
 
     Raises:
-        DatasetError: the archive lacks clips.
-        DownloadError: it cannot be had or unpacked, or the disk is full.
+        DatasetError: The archive lacks clips.
+        DownloadError: The archive cannot be downloaded or unpacked, or the disk is full.
     """
     with _workplace(root) as place:
         if not _is_complete_esc50(root):
@@ -84,46 +90,46 @@ def fetch_esc50(root: Path, say: Say, progress: bool = True) -> None:
             if not _is_complete_esc50(staged):
                 archive.unlink()
                 raise DatasetError(
-                    f"{ESC50_URL} does not hold {ESC50_CLIPS} clips and their table; it is "
-                    "removed; try again"
+                    f"{ESC50_URL} does not have {ESC50_CLIPS} clips and their table; the archive "
+                    "was removed; try again"
                 )
-            # The table last: without it, nothing looks complete.
+            # The table is moved last: without it, the data set does not look complete.
             for child in sorted(open_esc50(staged).root.iterdir(), key=lambda p: p.name == "meta"):
                 _move(child, root / child.name)
         say(f"esc-50: complete, {ESC50_CLIPS} clips")
 
 
 def audiocaps_guide(root: Path) -> str:
-    """What to run for AudioCaps, whose audio must come from YouTube, and where to put it."""
+    """Return instructions for getting AudioCaps, whose audio is on YouTube, into ``root``."""
     return f"""\
-AudioCaps cannot be downloaded from one place: its audio is cut from YouTube videos, some of which
-are gone. About 45 GB as 32 kHz FLAC. One of these ways, then the last step:
+AudioCaps has no single download: its audio is cut from YouTube videos, some of which no longer
+exist. It takes about 45 GB as 32 kHz FLAC. Choose one of these ways, then check the result:
 
-1. Cut it yourself with aac-datasets (needs ffmpeg; days, and YouTube may ask for cookies):
+1. Cut it yourself with aac-datasets (needs ffmpeg and days; YouTube may ask for cookies):
 
      mkdir -p {root}
      python -m venv aac && aac/bin/pip install aac-datasets yt-dlp
      aac/bin/aac-datasets-download --root {root} audiocaps \\
          --subsets train val test --ytdlp_path aac/bin/yt-dlp
 
-   Result: {root}/AUDIOCAPS/train.csv and audio_32000Hz/train/ID_START.flac, likewise val and test.
+   Result: {root}/AUDIOCAPS/train.csv and audio_32000Hz/train/ID_START.flac; also val and test.
 
-2. Take the copy of Mei et al., with which the paper was made (49274, 494 and 957 clips); its links
-   are in the README of https://github.com/XinhaoMei/ACT. Put it here:
+2. Use the copy of Mei et al., as the paper does (49274, 494 and 957 clips). The links are in the
+   README of https://github.com/XinhaoMei/ACT. Put it here:
 
      {root}/csv_files/train.csv, val.csv, test.csv
      {root}/waveforms/train/Y*.wav, val/Y*.wav, test/Y*.wav
 
-3. If you have audio called Y*.wav or ID_START.flac without tables: put train.csv, val.csv and
-   test.csv of https://github.com/cdjkim/audiocaps (folder dataset) beside it, in {root}.
+3. If you have audio named Y*.wav or ID_START.flac without tables, put train.csv, val.csv and
+   test.csv from https://github.com/cdjkim/audiocaps (folder dataset) beside it, in {root}.
 
-Last: otomatch data check audiocaps {root}
+Check the result: otomatch data check audiocaps {root}
 """
 
 
 @contextmanager
 def _workplace(root: Path) -> Iterator[Path]:
-    """A folder for downloads that one process uses at a time; kept if something fails."""
+    """Lock the folder for downloads, and delete it unless an error is raised."""
     place = root / DOWNLOADS
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".lock"):
@@ -132,7 +138,7 @@ def _workplace(root: Path) -> Iterator[Path]:
 
 
 def _clotho_split(root: Path, split: str) -> int | None:
-    """Number of clips of a complete split, in whatever layout; None if any is missing."""
+    """Return the number of clips of a split in any layout, or None if it is not complete."""
     try:
         dataset = CLOTHO.open(root)
     except DatasetError:
@@ -155,8 +161,8 @@ def _fetch_clotho_split(root: Path, split: str, place: Path, say: Say, progress:
     clips = _clotho_split(staged, split)
     if clips is None:
         lacks = _first_skipped(CLOTHO.open(staged))
-        raise DatasetError(f"{archive.name} lacks clips that its table names: {lacks}")
-    # The tables last: without them, nothing looks complete.
+        raise DatasetError(f"{archive.name} lacks clips of its table: {lacks}")
+    # The tables are moved last: without them, the split does not look complete.
     _move(staged / SPLITS[split], root / SPLITS[split])
     for path in files:
         if path == archive:
@@ -179,7 +185,7 @@ def _is_complete_esc50(root: Path) -> bool:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename; into a folder that is there already, file by file."""
+    """Move a file or folder; merge a folder into an existing one file by file."""
     if source.is_dir() and target.is_dir():
         for child in sorted(source.iterdir()):
             _move(child, target / child.name)

@@ -1,8 +1,8 @@
-"""Any folder with ``captions.csv``: opening and writing it.
+"""Open and write data set folders with a ``captions.csv``.
 
-``captions.csv`` is UTF-8 with a header: ``file_name,caption`` with one row per pair, or
-``file_name,caption_1,...,caption_n``; the columns ``split``, ``label``, ``start``, ``end`` (in
-seconds) and ``fold`` are optional. The audio lies in any sub-folder.
+``captions.csv`` is a UTF-8 table with a header: either ``file_name,caption`` with one row per pair,
+or ``file_name,caption_1,...,caption_n`` with one row per clip. The columns ``split``, ``label``,
+``start``, ``end`` (in seconds) and ``fold`` are optional. The audio may be in any subfolder.
 """
 
 from collections.abc import Iterable
@@ -19,16 +19,16 @@ CAPTIONS_TABLE = "captions.csv"
 def open_folder(root: str | Path, name: str | None = None) -> CaptionDataset:
     """Open a folder with ``captions.csv``.
 
-    Rows of one file (and one span of it) make one clip, in the order of their first row. Empty
-    captions are dropped; a clip is kept without captions only if it has a label. Rows whose file
-    is missing, empty or not audio are skipped and listed in `CaptionDataset.skipped`.
+    Rows with the same file and span become one clip; clips are in the order of their first rows.
+    Blank captions are dropped, and a clip without captions is kept only if it has a label. Rows
+    whose file is missing, empty or not audio are skipped and listed in `CaptionDataset.skipped`.
 
     Args:
-        root: the folder.
-        name: of the data set; None for the folder's.
+        root: Folder with ``captions.csv``.
+        name: Name of the data set; None for the name of the folder.
 
     Raises:
-        DatasetError: there is no table, it is malformed, or no row is usable.
+        DatasetError: The table is missing or malformed, or no row can be used.
     """
     root = Path(root)
     table = root / CAPTIONS_TABLE
@@ -40,12 +40,15 @@ def open_folder(root: str | Path, name: str | None = None) -> CaptionDataset:
 
 
 def write_captions(root: str | Path, clips: Iterable[Clip]) -> Path:
-    """Write ``captions.csv`` for clips whose audio lies below ``root``; returns its path.
+    """Write ``captions.csv`` atomically for clips whose audio is below ``root``.
 
-    The table appears complete or not at all. `open_folder` gives back the same clips.
+    `open_folder` reads the same clips back.
+
+    Returns:
+        Path of the table.
 
     Raises:
-        DatasetError: a clip lies outside ``root``.
+        DatasetError: The audio of a clip is outside ``root``.
     """
     root, clips = Path(root), tuple(clips)
     used = [name for name in OPTIONAL if any(getattr(clip, name) is not None for clip in clips)]
@@ -62,4 +65,4 @@ def _relative(path: Path, root: Path) -> str:
     try:
         return path.relative_to(root).as_posix()
     except ValueError:
-        raise DatasetError(f"{path} does not lie below {root}; copy it there first") from None
+        raise DatasetError(f"{path} is not below {root}; copy it there first") from None

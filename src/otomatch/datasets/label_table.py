@@ -1,4 +1,9 @@
-"""Tables of labelled recordings: the ESC-10 and ESC-50 layouts, and any made like them."""
+"""Read tables of labelled recordings: ESC-10, ESC-50, and folders made like them.
+
+A folder has ``esc10.csv`` or ``labels.csv`` (``file_name,fold,label``) or ``meta/esc50.csv``
+(``filename,fold,target,category,...``), and the recordings in the folder itself or in ``audio/``.
+``fold`` may be blank or missing.
+"""
 
 import csv
 from pathlib import Path
@@ -7,28 +12,30 @@ from otomatch.datasets.caption_table import ClipRow
 from otomatch.errors import DatasetError
 
 LABEL_TABLES = ("esc10.csv", "labels.csv", "meta/esc50.csv", "esc50.csv")
+"""Relative paths at which a table of labels is looked for, in this order."""
 
 
 def find_table(root: Path) -> Path:
-    """The table of a labelled folder.
+    """Return the path of the table of labels in a folder.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: The folder has no table of labels.
     """
     table = next((root / name for name in LABEL_TABLES if (root / name).is_file()), None)
     if table is None:
+        tables = ", ".join(LABEL_TABLES)
         raise DatasetError(
-            f"{root}: no table of labels; expected one of {', '.join(LABEL_TABLES)} with the columns "
-            "file_name, fold and label"
+            f"{root}: no table of labels; expected one of {tables} with the columns file_name, "
+            "fold and label"
         )
     return table
 
 
 def read_labels(table: Path) -> list[ClipRow]:
-    """The rows of a table of labels; underscores in class names become spaces.
+    """Read the rows of a table of labels, with spaces for underscores in class names.
 
     Raises:
-        DatasetError: it is malformed, or gives one class two numbers (column ``target``).
+        DatasetError: The table is malformed, or has two numbers (column ``target``) for one class.
     """
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
@@ -46,7 +53,9 @@ def read_labels(table: Path) -> list[ClipRow]:
                     rows.append(row)
             return rows
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{table}: not a UTF-8 CSV file ({error}); save it as one") from error
+        raise DatasetError(
+            f"{table}: not a CSV file in UTF-8 ({error}); save it as CSV in UTF-8"
+        ) from error
 
 
 def labels_by_name(root: Path) -> dict[str, str]:
@@ -66,7 +75,9 @@ def _column(table: Path, names: list[str], *wanted: str) -> str:
     for name in wanted:
         if name in names:
             return name
-    raise DatasetError(f"{table}, line 1: no column {' or '.join(wanted)}; found {names}")
+    raise DatasetError(
+        f"{table}, line 1: no column {' or '.join(wanted)}; found {names}; rename one"
+    )
 
 
 def _row(
@@ -75,7 +86,7 @@ def _row(
     name, label = ((value or "").strip() for value in values)
     label = " ".join(label.replace("_", " ").split())
     if not name or not label:
-        raise DatasetError(f"{table}, line {line}: needs a file name and a label, got {fields}")
+        raise DatasetError(f"{table}, line {line}: expected a file name and a label, got {fields}")
     return ClipRow(
         names=(f"audio/{name}", name),
         line=line,
@@ -88,7 +99,7 @@ def _row(
 
 
 def _check_target(table: Path, row: ClipRow, target: str | None, numbers: dict[str, str]) -> None:
-    """A class has one number; ``numbers`` are those of the rows so far."""
+    """Check that each class has one number; ``numbers`` has the number of each class so far."""
     if target is None or row.label is None:
         return
     known = numbers.setdefault(row.label, target)

@@ -1,4 +1,4 @@
-"""Data sets that have one table of captions per split, wherever their tools put the tables."""
+"""Open data sets that have one table of captions per split."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from otomatch.errors import DatasetError
 
 @dataclass(frozen=True)
 class SplitLayout:
-    """Where the tables of a data set may lie, and how they name its audio.
+    """Layout of a data set: where its tables may be, and how they name the audio files.
 
     Attributes:
-        name: of the data set.
-        folders: below the root, that may hold the tables, the likeliest first.
-        tables: names that the table of each split may have, by split.
-        namings: the ways in which the table of a split may name its files.
+        name: Name of the data set.
+        folders: Folders below the root that may hold the tables, the most likely first.
+        tables: Possible file names of the table of each split.
+        namings: Function that returns the possible namings in the table of a split.
     """
 
     name: str
@@ -27,18 +27,18 @@ class SplitLayout:
     namings: Callable[[str], tuple[Naming, ...]]
 
     def open(self, root: Path) -> CaptionDataset:
-        """All splits that have a table; rows without audio are skipped and listed.
+        """Open all splits that have a table; rows without audio are skipped and listed.
 
         Raises:
-            DatasetError: there is no table, one is malformed, or no row has its audio.
+            DatasetError: No table exists, a table is malformed, or no row can be used.
         """
         tables = self._find(root)
         if not tables:
             names = ", ".join(name for names in self.tables.values() for name in names)
             places = ", ".join(str(root / folder) for folder in self.folders)
             raise DatasetError(
-                f"{self.name}: no table of captions; looked for {names} in {places}; "
-                f"run: otomatch data fetch {self.name}"
+                f"{self.name}: no table of captions; looked for {names} in {places}; check the "
+                f"folder, or get the data set with: otomatch data fetch {self.name}"
             )
         rows = [
             row
@@ -49,7 +49,7 @@ class SplitLayout:
         return assemble(self.name, root, rows, f"{root} ({found})")
 
     def recognises(self, root: Path) -> bool:
-        """Whether a folder holds a table that this data set may have."""
+        """Return True if the folder has a table that fits this layout."""
         return any(
             set(naming.columns) <= set(column_names(table))
             for split, table in self._find(root).items()

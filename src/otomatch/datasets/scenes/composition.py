@@ -1,10 +1,15 @@
-"""Captioned scenes composed from labelled sounds: one alone, one after or over another.
+"""Compose captioned scenes of labelled sounds: one alone, one after another, or one over another.
 
-`compose` writes a data set folder: ``audio/*.flac`` (32 kHz, mono, 16 bits: half the size of WAV
-for one more millisecond of decoding), ``captions.csv`` with five captions per clip, ``scenes.csv``
-with the truth about each scene, and ``scenes.json`` with the settings. ``captions.csv`` comes last,
-so a folder that was interrupted does not open. The same source, settings and seed give the same
-bytes, whatever the number of workers.
+`compose` writes a data set folder:
+
+- ``audio/*.flac``: scenes at 32 kHz, mono, 16 bits (half the size of WAV, and decoding takes only a
+  millisecond longer).
+- ``captions.csv``: five captions per scene. It is written last, so that an interrupted folder does
+  not open.
+- ``scenes.csv``: the sounds of each scene, with their times and levels.
+- ``scenes.json``: the settings.
+
+The same source, settings and seed give the same bytes, whatever the number of workers.
 """
 
 import hashlib
@@ -33,29 +38,39 @@ from otomatch.datasets.scenes.recipes import (
 )
 from otomatch.datasets.scenes.recordings import find_recordings
 from otomatch.datasets.scenes.sounds import SourceSound, Stem, StemBank, load_stems
-from otomatch.errors import DatasetError, InvalidInputError
+from otomatch.errors import DatasetError, InvalidInputError, at_least
+from otomatch.files import write_text
 
 TRUTH_TABLE = "scenes.csv"
+"""Table with the sounds of each scene, their times in seconds and their levels in dB."""
+
 SETTINGS_FILE = "scenes.json"
+"""File with the settings of a folder of scenes."""
+
 _FORMAT = 1
 _TRUTH_COLUMNS = ["file_name", "kind"] + [
     f"{which}_{what}"
     for which in ("first", "second")
     for what in ("label", "source", "start", "end", "level_db")
 ]
+
 Progress = Callable[[int, int], None]
+"""Function that is called with the number of scenes written and the number of all scenes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SceneSettings:
-    """What decides the bytes of a scenes folder.
+    """Settings that determine the bytes of a folder of scenes.
 
     Attributes:
-        source: hash of the sounds: names, labels and stamps.
-        clips: number of scenes, None for every combination once.
-        seconds: length of a scene.
-        seed: of all random choices.
-        captions_per_clip: at least one; five or more suit evaluation as the field does it.
+        source: Hash of the names, labels and stamps of the sounds, and of the allowed pairs.
+        clips: Number of scenes; None for every combination of classes once.
+        seconds: Length of each scene in seconds, 1 to 600.
+        seed: Random seed, 0 or more.
+        captions_per_clip: Number of captions per scene, 1 to 12; the usual evaluation needs 5.
+
+    Raises:
+        InvalidInputError: A setting is out of range.
     """
 
     source: str
@@ -65,15 +80,14 @@ class SceneSettings:
     captions_per_clip: int = 5
 
     def __post_init__(self) -> None:
-        if self.clips is not None and self.clips < 1:
-            raise InvalidInputError(f"the number of clips must be at least 1, got {self.clips}")
+        if self.clips is not None:
+            at_least("the number of clips", self.clips, 1)
         if not 1.0 <= self.seconds <= 600.0:
-            raise InvalidInputError(f"a scene lasts 1 to 600 seconds, got {self.seconds}")
-        if self.seed < 0:
-            raise InvalidInputError(f"the seed must not be negative, got {self.seed}")
+            raise InvalidInputError(f"the length of a scene is {self.seconds} s; expected 1 to 600")
+        at_least("the seed", self.seed, 0)
         if not 1 <= self.captions_per_clip <= 12:
             raise InvalidInputError(
-                f"captions per clip must be 1 to 12, got {self.captions_per_clip}"
+                f"the number of captions per clip is {self.captions_per_clip}; expected 1 to 12"
             )
 
 
@@ -94,27 +108,28 @@ def compose(
     """Compose a data set folder of captioned scenes.
 
     Args:
-        source: a folder of labelled recordings (see `datasets.scenes.recordings`), or ``midi``
-            for rendered instruments, percussion and effects.
-        out: the folder to write; it must be absent or empty. A folder that these same settings
-            made is opened as it is, or made anew where it was interrupted.
-        clips: number of scenes.
-        exhaustive: every combination of classes once, instead of ``clips``.
-        seconds: length of each scene, 1 to 600.
-        seed: of all random choices, 0 or more.
-        folds: folds of the recordings to use; None for all.
-        split: ``train`` or ``test``, for ``midi``: pitches, rhythms and pairs of classes differ.
-        captions_per_clip: 1 to 12, all different.
-        workers: threads; None for two (one where there is one core). Does not change the result.
-        progress: called with (scenes done, scenes in all).
+        source: Folder of labelled recordings (see `otomatch.datasets.label_table`), or ``midi`` for
+            rendered instruments, drums and effects.
+        out: Folder to write. It must be absent, empty, or composed with the same sounds and
+            settings: then it is opened if complete, and composed again if interrupted.
+        clips: Number of scenes.
+        exhaustive: Compose every combination of classes once, instead of ``clips`` scenes.
+        seconds: Length of each scene in seconds, 1 to 600.
+        seed: Random seed, 0 or more.
+        folds: Folds of the recordings to use; None for all.
+        split: ``train`` or ``test``, only for ``midi``; pitches, rhythms and pairs of classes
+            differ between the two. None for ``train``.
+        captions_per_clip: Number of distinct captions per scene, 1 to 12.
+        workers: Number of threads, which does not change the result; None for at most two.
+        progress: Called with the number of scenes written and the number of all scenes.
 
     Returns:
-        The data set, opened; ``skipped`` lists the sounds that could not be used.
+        The opened data set. Its ``skipped`` lists the sounds that cannot be used.
 
     Raises:
-        DatasetError: the source is unusable, or ``out`` holds something else.
-        MissingDependencyError: ``midi`` needs packages that are not installed.
-        InvalidInputError: a setting is out of range.
+        DatasetError: The source cannot be used, or ``out`` holds something else.
+        MissingDependencyError: The packages that render ``midi`` are not installed.
+        InvalidInputError: A setting is out of range.
     """
     sounds, allowed = _source(source, folds, split)
     return compose_sounds(
@@ -142,24 +157,40 @@ def compose_sounds(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> CaptionDataset:
-    """`compose` for sounds from anywhere; ``clips=None`` is the exhaustive mode.
+    """Compose scenes of any sounds, as `compose` does.
 
-    ``allowed`` says which two classes may meet in a scene.
+    Args:
+        sounds: Labelled sounds, with unique names.
+        out: See `compose`.
+        clips: Number of scenes; None for every combination of classes once.
+        seconds: See `compose`.
+        seed: See `compose`.
+        captions_per_clip: See `compose`.
+        allowed: Function that returns True if two classes may occur in one scene.
+        workers: See `compose`.
+        progress: See `compose`.
+
+    Returns:
+        The opened data set. Its ``skipped`` lists the sounds that cannot be used.
+
+    Raises:
+        DatasetError: No sound can be used, or ``out`` holds something else.
+        InvalidInputError: A setting is out of range.
     """
     out = Path(out)
     settings = SceneSettings(_identity(sounds, allowed), clips, seconds, seed, captions_per_clip)
     if _complete(out, settings):
         return open_folder(out)
     workers = min(2, os.cpu_count() or 1) if workers is None else workers
-    pool = load_stems(sounds, workers)
+    bank = load_stems(sounds, workers)
     out.mkdir(parents=True, exist_ok=True)
-    (out / SETTINGS_FILE).write_text(_dump(settings), encoding="utf-8")
+    write_text(out / SETTINGS_FILE, _dump(settings))
     (out / "audio").mkdir(exist_ok=True)
-    recipes = _recipes(pool, settings, allowed)
-    scenes = _write_scenes(out, recipes, pool, settings, workers, progress)
+    recipes = _recipes(bank, settings, allowed)
+    scenes = _write_scenes(out, recipes, bank, settings, workers, progress)
     write_table(out / TRUTH_TABLE, _TRUTH_COLUMNS, [truth for _, truth in scenes])
     write_captions(out, [clip for clip, _ in scenes])
-    return replace(open_folder(out), skipped=pool.skipped)
+    return replace(open_folder(out), skipped=bank.skipped)
 
 
 def _source(
@@ -167,7 +198,9 @@ def _source(
 ) -> tuple[list[SourceSound], PairRule]:
     if str(source) != "midi":
         if split is not None:
-            raise InvalidInputError(f"split={split!r} is for midi; recordings are split by folds")
+            raise InvalidInputError(
+                f"the split {split!r} is for midi; recordings are split by folds"
+            )
         return find_recordings(source, folds), any_pair
     if folds is not None:
         raise InvalidInputError("folds are for recordings; midi has the splits train and test")
@@ -186,7 +219,7 @@ def _dump(settings: SceneSettings) -> str:
 
 
 def _complete(out: Path, settings: SceneSettings) -> bool:
-    """Whether the folder is finished; refuses one that holds anything else."""
+    """Return True if the folder is complete; raise DatasetError if it holds something else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     file = out / SETTINGS_FILE
@@ -194,14 +227,14 @@ def _complete(out: Path, settings: SceneSettings) -> bool:
         raise DatasetError(f"{out} exists and is not a folder of scenes; choose another folder")
     if file.read_text(encoding="utf-8") != _dump(settings):
         raise DatasetError(
-            f"{out} holds scenes made from other sounds or with other settings (see {SETTINGS_FILE} "
-            "in it); remove it or choose another folder"
+            f"{out} has scenes composed of other sounds or with other settings (see its "
+            f"{SETTINGS_FILE}); remove it or choose another folder"
         )
     return (out / CAPTIONS_TABLE).is_file()
 
 
-def _recipes(pool: StemBank, settings: SceneSettings, allowed: PairRule) -> list[Recipe]:
-    labels = list(pool.stems)
+def _recipes(bank: StemBank, settings: SceneSettings, allowed: PairRule) -> list[Recipe]:
+    labels = list(bank.stems)
     if settings.clips is None:
         return every_recipe(labels, allowed)
     rng = np.random.default_rng([settings.seed, 0, 2])
@@ -211,12 +244,12 @@ def _recipes(pool: StemBank, settings: SceneSettings, allowed: PairRule) -> list
 def _write_scenes(
     out: Path,
     recipes: list[Recipe],
-    pool: StemBank,
+    bank: StemBank,
     settings: SceneSettings,
     workers: int,
     progress: Progress | None,
 ) -> list[tuple[Clip, list[object]]]:
-    write = partial(_write_scene, out=out, pool=pool, settings=settings)
+    write = partial(_write_scene, out=out, bank=bank, settings=settings)
     scenes = []
     with ThreadPoolExecutor(workers) as executor:
         for scene in executor.map(write, range(len(recipes)), recipes):
@@ -227,17 +260,20 @@ def _write_scenes(
 
 
 def _write_scene(
-    index: int, recipe: Recipe, out: Path, pool: StemBank, settings: SceneSettings
+    index: int, recipe: Recipe, out: Path, bank: StemBank, settings: SceneSettings
 ) -> tuple[Clip, list[object]]:
-    """Write one scene's audio; its clip and its row of truth. Depends on (seed, index) alone."""
+    """Write the audio of a scene, and return its clip and its row of `TRUTH_TABLE`.
+
+    The result depends on the seed and the index only.
+    """
     rng = np.random.default_rng([settings.seed, index, 0])
-    stems = [_choice(pool.stems[label], rng) for label in recipe.labels]
+    stems = [_choice(bank.stems[label], rng) for label in recipe.labels]
     samples = round(settings.seconds * mixing.RATE)
     layers = mixing.mix(recipe.kind, [stem.waveform for stem in stems], samples, rng)
     path = out / "audio" / f"{index:06d}.flac"
     waveform = np.sum([layer.waveform for layer in layers], axis=0)
     soundfile.write(path, waveform, mixing.RATE, subtype="PCM_16", format="FLAC")
-    # A stream of its own, so that another word in the vocabulary changes no audio.
+    # A separate random stream, so that changes in the vocabulary do not change the audio.
     words = scene_captions(
         recipe.kind,
         recipe.labels,

@@ -1,8 +1,9 @@
-"""Waveforms of scenes: one sound, one after another, or one over another.
+"""Mix the waveforms of scenes: one sound alone, one after another, or one over another.
 
-Waveforms are mono float32, shape (samples,). The level of a sound is the RMS of its active frames,
-those within 20 dB of its loudest 10 ms, in dB relative to full scale: silence between barks does
-not make a dog quieter. All randomness comes from the generator passed in.
+Waveforms are mono float32, shape (samples,), at `RATE`. The level of a sound is the RMS of its
+active frames in dB relative to full scale, where frames are 10 ms long and active if within 20 dB
+of the loudest one: silence between barks does not make a dog quieter. All randomness comes from the
+generator that is passed in.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,20 @@ import numpy.typing as npt
 from otomatch.audio.waveform import Waveform
 
 RATE = 32000
-LEVEL = -20.0  # of a foreground sound, before the scene's own gain
-BACKGROUND = (-12.0, -6.0)  # dB below the foreground
+"""Sample rate of scenes in Hz."""
+
+LEVEL = -20.0
+"""Level of foreground sounds in dB, before the gain of the scene."""
+
+BACKGROUND = (-12.0, -6.0)
+"""Range of the level of background sounds in dB relative to the foreground."""
+
 PEAK = 0.95
+"""Largest peak of a scene, relative to full scale."""
 
 _FRAME = RATE // 100
 _EDGE = -40.0  # dB below the loudest frame where a sound begins and ends
-_ACTIVE = -20.0
+_ACTIVE = -20.0  # dB below the loudest frame where a frame counts as active
 _FADE_IN = RATE // 250  # 4 ms: keeps the attack of a drum
 _FADE_OUT = RATE // 25
 
@@ -30,10 +38,11 @@ class Layer:
     """One sound of a scene.
 
     Attributes:
-        waveform: the sound in its place, silent elsewhere, at its final level, (samples,).
-        start: seconds from the scene's beginning to the sound's.
-        end: seconds to the sound's end.
-        level: dB relative to full scale.
+        waveform: Waveform of the whole scene with only this sound, at its final level, shape
+            (samples,).
+        start: Start of the sound in seconds from the beginning of the scene.
+        end: End of the sound in seconds from the beginning of the scene.
+        level: Level of the sound in dB relative to full scale.
     """
 
     waveform: Waveform
@@ -43,21 +52,21 @@ class Layer:
 
 
 def frame_levels(waveform: Waveform) -> npt.NDArray[np.float64]:
-    """RMS of each 10 ms, (frames,), in dB relative to full scale; -200 for digital silence."""
+    """Return the RMS of each 10 ms in dB relative to full scale, shape (frames,); at least -200."""
     padded = np.pad(waveform, (0, -len(waveform) % _FRAME)).reshape(-1, _FRAME)
     power = np.square(padded, dtype=np.float64).mean(axis=1)
     return np.asarray(10 * np.log10(np.maximum(power, 1e-20)))
 
 
 def level(waveform: Waveform) -> float:
-    """RMS of the active frames in dB relative to full scale."""
+    """Return the RMS of the active frames in dB relative to full scale."""
     frames = frame_levels(waveform)
     active = frames[frames > frames.max() + _ACTIVE]
     return float(10 * np.log10(np.mean(10 ** (active / 10))))
 
 
 def trim(waveform: Waveform) -> Waveform:
-    """Cut the silence off both ends; an all but silent waveform (below -80 dB) becomes empty."""
+    """Cut silence off both ends; a waveform that is below -80 dB throughout becomes empty."""
     frames = frame_levels(waveform)
     if frames.size == 0 or frames.max() < -80:
         return waveform[:0]
@@ -68,13 +77,14 @@ def trim(waveform: Waveform) -> Waveform:
 def mix(
     kind: str, sounds: Sequence[Waveform], samples: int, rng: np.random.Generator
 ) -> list[Layer]:
-    """The layers of a scene of ``samples``; their sum is the scene.
+    """Return the layers of a scene; their sum is the scene.
 
     Args:
-        kind: ``single`` (one sound), ``sequence`` or ``overlap`` (two).
-        sounds: trimmed waveforms in the order of their role.
-        samples: length of the scene.
-        rng: decides places, levels and repetitions.
+        kind: ``single`` (one sound), ``sequence`` (the first, then the second) or ``overlap`` (the
+            first over the second).
+        sounds: Trimmed waveforms, shape (samples,) each.
+        samples: Length of the scene in samples.
+        rng: Random generator for positions, levels and repetitions.
     """
     if kind == "single":
         return single(sounds[0], samples, rng)
@@ -83,14 +93,14 @@ def mix(
 
 
 def single(sound: Waveform, samples: int, rng: np.random.Generator) -> list[Layer]:
-    """The sound alone in a scene of ``samples``."""
+    """Return the layer of a scene with one sound, see `mix`."""
     return _balanced([_place(sound, 0, samples, samples, rng)], [0.0], rng)
 
 
 def sequence(
     first: Waveform, second: Waveform, samples: int, rng: np.random.Generator
 ) -> list[Layer]:
-    """The first sound, then the second; each has its own part, and the parts do not overlap."""
+    """Return the layers of a scene with one sound after another, without overlap, see `mix`."""
     middle = rng.uniform(0.42, 0.58) * samples
     gap = rng.uniform(0.0, 0.05) * samples
     ends, starts = int(middle - gap / 2), int(middle + gap / 2)
@@ -104,7 +114,10 @@ def sequence(
 def overlap(
     front: Waveform, behind: Waveform, samples: int, rng: np.random.Generator
 ) -> list[Layer]:
-    """The first sound over the second, which is 6 to 12 dB quieter and lasts the whole scene."""
+    """Return the layers of a scene with one sound over another, see `mix`.
+
+    The second sound is 6 to 12 dB quieter and lasts for the whole scene.
+    """
     layers = [
         _place(front, 0, samples, samples, rng),
         _place(behind, 0, samples, samples, rng, fill=True),
@@ -120,7 +133,7 @@ def _place(
     rng: np.random.Generator,
     fill: bool = False,
 ) -> Layer:
-    """Put a sound between two samples: cut if too long, repeated (maybe) if short."""
+    """Place a sound between two samples, cutting a long one and perhaps repeating a short one."""
     room = last - first
     if len(sound) > room:
         copies = [(first, _excerpt(sound, room, rng))]
@@ -130,7 +143,7 @@ def _place(
         copies = [(first + int(rng.integers(room - len(sound) + 1)), sound)]
     out = np.zeros(samples, dtype=np.float32)
     for start, copy in copies:
-        out[start : start + len(copy)] = faded(copy)
+        out[start : start + len(copy)] = fade(copy)
     end = copies[-1][0] + len(copies[-1][1])
     return Layer(out, copies[0][0] / RATE, end / RATE, level(out))
 
@@ -138,7 +151,7 @@ def _place(
 def _copies(
     sound: Waveform, first: int, last: int, rng: np.random.Generator, fill: bool
 ) -> list[tuple[int, Waveform]]:
-    """As many copies as fit, with pauses; ``fill`` cuts the last one to end with the room."""
+    """Return copies with pauses between; ``fill`` adds a last one that is cut at the end."""
     copies, start = [], first
     while start + len(sound) <= last:
         copies.append((start, sound))
@@ -149,7 +162,7 @@ def _copies(
 
 
 def _excerpt(sound: Waveform, samples: int, rng: np.random.Generator) -> Waveform:
-    """A random stretch that holds at least half the energy of the best one."""
+    """Return a random excerpt with at least half the energy of the loudest one."""
     energy = np.concatenate([[0.0], np.cumsum(10 ** (frame_levels(sound) / 10))])
     frames = samples // _FRAME
     held = energy[frames:] - energy[:-frames]
@@ -158,8 +171,8 @@ def _excerpt(sound: Waveform, samples: int, rng: np.random.Generator) -> Wavefor
     return sound[start : start + samples]
 
 
-def faded(sound: Waveform) -> Waveform:
-    """A copy with a short fade in (4 ms) and out (40 ms)."""
+def fade(sound: Waveform) -> Waveform:
+    """Return a copy with a short fade-in (4 ms) and fade-out (40 ms)."""
     sound = sound.copy()
     rise, fall = min(_FADE_IN, len(sound) // 2), min(_FADE_OUT, len(sound) // 2)
     sound[:rise] *= np.linspace(0, 1, rise, dtype=np.float32)
@@ -168,7 +181,7 @@ def faded(sound: Waveform) -> Waveform:
 
 
 def _balanced(layers: list[Layer], gains: list[float], rng: np.random.Generator) -> list[Layer]:
-    """Bring each layer to LEVEL + gain, then all of them to a common gain that does not clip."""
+    """Bring each layer to LEVEL + gain, then apply a common gain that prevents clipping."""
     common = LEVEL + rng.uniform(-6.0, 0.0)
     targets = [common + gain for gain in gains]
     scaled = [

@@ -1,7 +1,8 @@
-"""Captions for scenes: what a person might write about one sound, or two.
+"""Write captions of scenes as a person might describe one or two sounds.
 
-Every caption is lower case, has no final period, and is a clause or a noun phrase. The words of a
-class come from `vocabulary`; a label that is not there gets plain phrases ("the sound of LABEL").
+A caption is a clause or a noun phrase in lower case without a final period. The words of a class
+come from `otomatch.datasets.scenes.vocabulary`; other labels get generic phrases ("the sound of
+LABEL").
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from functools import cache
 import numpy as np
 
 from otomatch.datasets.scenes.vocabulary import ALIASES, RECORDED, RENDERED
-from otomatch.errors import InvalidInputError
+from otomatch.errors import InvalidInputError, one_of
 
 SINGLE = (
     "{a_clause}",
@@ -66,17 +67,18 @@ OVERLAP = (
 )
 
 TEMPLATES = {"single": SINGLE, "sequence": SEQUENCE, "overlap": OVERLAP}
+"""Templates of captions for each kind of scene."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """The ways to name one sound; any of a kind fits any template.
+    """Phrases for one class of sounds; every phrase of a form fits every template with that form.
 
     Attributes:
-        clause: finite clauses, "a dog barks".
-        progress: progressive clauses, "a dog is barking".
-        doing: subject and participle, "a dog barking"; completes "the sound of ...".
-        noun: singular noun phrases, "a barking dog".
+        clause: Finite clauses: "a dog barks".
+        progress: Progressive clauses: "a dog is barking".
+        doing: Subject and participle, to follow "the sound of": "a dog barking".
+        noun: Singular noun phrases: "a barking dog".
     """
 
     clause: tuple[str, ...]
@@ -86,20 +88,23 @@ class Phrases:
 
 
 def phrases_for(label: str) -> Phrases:
-    """Phrases of a class; plain ones where the label is not in the vocabulary.
+    """Return the phrases for a class, or generic ones if the label is not in the vocabulary.
 
     Args:
-        label: class name; case does not matter, underscores read as spaces.
+        label: Class name in any case, with spaces or underscores.
+
+    Raises:
+        InvalidInputError: The label is blank.
     """
     name = " ".join(label.replace("_", " ").lower().split())
     if not name:
-        raise InvalidInputError("a label must hold at least one word, got an empty one")
+        raise InvalidInputError(f"the label is {label!r}; expected at least one word")
     return phrase_table().get(ALIASES.get(name, name)) or _plain(name)
 
 
 @cache
 def phrase_table() -> dict[str, Phrases]:
-    """Phrases by label, for every class that has words of its own."""
+    """Return the phrases of every class in the vocabulary, by label."""
     found = {}
     for table in (RECORDED, RENDERED):
         for entry in table.strip().replace("\n  ", " ").splitlines():
@@ -112,27 +117,27 @@ def phrase_table() -> dict[str, Phrases]:
 def scene_captions(
     kind: str, labels: tuple[str, ...], rng: np.random.Generator, count: int = 5
 ) -> tuple[str, ...]:
-    """Distinct captions of one scene, each from another template.
+    """Return distinct captions of one scene, each from a different template.
 
     Args:
-        kind: ``single``, ``sequence`` (first, then second) or ``overlap`` (first over second).
-        labels: one label for a single sound, two otherwise.
-        rng: picks the templates and words.
-        count: how many, at most the number of templates of the kind (12 or more).
+        kind: ``single``, ``sequence`` (the first, then the second) or ``overlap`` (the first over
+            the second).
+        labels: Class of each sound: one for ``single``, two otherwise.
+        rng: Random generator for templates and words.
+        count: Number of captions, 1 to the number of templates of the kind (at least 12).
 
     Raises:
-        InvalidInputError: an unknown kind, a wrong number of labels or too large a count.
+        InvalidInputError: The kind is unknown, or the number of labels or captions does not fit.
     """
-    if kind not in TEMPLATES:
-        raise InvalidInputError(
-            f"unknown kind of scene {kind!r}; expected one of {list(TEMPLATES)}"
-        )
+    one_of("the kind of scene", kind, TEMPLATES)
     expected = 1 if kind == "single" else 2
     if len(labels) != expected:
-        raise InvalidInputError(f"a {kind} scene names {expected} label(s), got {labels}")
+        raise InvalidInputError(f"a {kind} scene needs {expected} label(s), got {labels}")
     templates = TEMPLATES[kind]
     if not 1 <= count <= len(templates):
-        raise InvalidInputError(f"captions per clip must be 1 to {len(templates)}, got {count}")
+        raise InvalidInputError(
+            f"the number of captions is {count}; expected 1 to {len(templates)}"
+        )
     words = [phrases_for(label) for label in labels]
     found: dict[str, None] = {}  # a dict keeps the order
     for row in rng.permutation(len(templates)):

@@ -1,4 +1,4 @@
-"""Which scenes to compose: kinds and classes, balanced, before any sound is chosen."""
+"""Choose the kinds and classes of the scenes to compose, balanced over classes and pairs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,21 @@ import numpy as np
 
 from otomatch.errors import InvalidInputError
 
-# Whether two classes, in either order, may meet in a scene.
 PairRule = Callable[[str, str], bool]
+"""Function that returns True if two classes, in either order, may occur in one scene."""
 
-SINGLE_SHARE = 0.1  # near the 5 % of singles among all combinations of ten classes
+SINGLE_SHARE = 0.1
+"""Share of random scenes with a single sound; of all combinations of ten classes, it is 5 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One scene to be: its kind and one or two class names.
+    """Kind and classes of a scene.
 
     Attributes:
-        kind: ``single``, ``sequence`` (first, then second) or ``overlap`` (first over second).
-        labels: in the order of their role.
+        kind: ``single``, ``sequence`` (the first, then the second) or ``overlap`` (the first over
+            the second).
+        labels: One or two class names, in the order of their role.
     """
 
     kind: str
@@ -28,18 +30,21 @@ class Recipe:
 
     @property
     def label(self) -> str:
-        """A name for the combination, like ``dog, then rain``."""
+        """Name of the combination, such as ``dog, then rain``."""
         joint = {"single": "", "sequence": ", then ", "overlap": " over "}[self.kind]
         return joint.join(self.labels)
 
 
 def any_pair(first: str, second: str) -> bool:  # noqa: ARG001
-    """The rule that lets every class meet every other."""
+    """Allow every pair of classes."""
     return True
 
 
 def every_recipe(labels: Sequence[str], allowed: PairRule = any_pair) -> list[Recipe]:
-    """All combinations once: n singles, n(n-1) sequences and n(n-1) overlaps if all pairs meet."""
+    """Return every combination of classes once.
+
+    With n classes and all pairs allowed, these are n singles, n(n-1) sequences and n(n-1) overlaps.
+    """
     pairs = [pair for pair in permutations(labels, 2) if allowed(*pair)]
     return [
         *(Recipe("single", (label,)) for label in labels),
@@ -51,13 +56,22 @@ def every_recipe(labels: Sequence[str], allowed: PairRule = any_pair) -> list[Re
 def random_recipes(
     labels: Sequence[str], clips: int, rng: np.random.Generator, allowed: PairRule = any_pair
 ) -> list[Recipe]:
-    """``clips`` scenes in random order: a tenth singles, the rest half sequences, half overlaps.
+    """Return random scenes: a tenth singles, and of the rest half sequences and half overlaps.
 
-    Every class is as frequent as every other in each role, and every pair as every other, up to
-    the remainder. With one class, or no pair allowed, all scenes are singles.
+    All classes are equally frequent in each role, and so are all pairs, up to a remainder. With one
+    class, or if no pair is allowed, all scenes are singles.
+
+    Args:
+        labels: Class names, at least one.
+        clips: Number of scenes.
+        rng: Random generator.
+        allowed: Function that returns True if two classes may occur in one scene.
+
+    Raises:
+        InvalidInputError: There is no class.
     """
     if not labels:
-        raise InvalidInputError("scenes need at least one class")
+        raise InvalidInputError("there is no class of sounds; expected at least one")
     alone = not any(allowed(*pair) for pair in permutations(labels, 2))
     singles = clips if alone else round(SINGLE_SHARE * clips)
     sequences = (clips - singles + 1) // 2
@@ -78,10 +92,10 @@ def _singles(labels: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
 def _pairs(
     labels: Sequence[str], rng: np.random.Generator, allowed: PairRule
 ) -> Iterator[tuple[str, str]]:
-    """Ordered pairs without end; each is drawn once before any is drawn twice.
+    """Yield ordered pairs endlessly, each once before any occurs twice.
 
-    In a random order of the n classes, one shift s pairs the class at i with the class at i + s:
-    every class is first once and second once; the n - 1 shifts give every pair once.
+    In a random order of the n classes, a shift s pairs the class at i with the class at i + s, so
+    that every class is first once and second once. The n - 1 shifts give every pair once.
     """
     n = len(labels)
     while True:

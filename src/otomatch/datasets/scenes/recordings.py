@@ -1,8 +1,6 @@
-"""Folders of labelled recordings: the ESC-10 and ESC-50 layouts, and any folder made like them.
+"""Use folders of labelled recordings as sources of scenes.
 
-A folder holds a table, either ``esc10.csv`` or ``labels.csv`` (``file_name,fold,label``) or
-``meta/esc50.csv`` (``filename,fold,target,category,...``), and the recordings beside it or in
-``audio/``. ``fold`` may be missing or blank where no folds are asked for.
+`otomatch.datasets.label_table` describes the folders.
 """
 
 from collections.abc import Collection
@@ -18,14 +16,14 @@ from otomatch.errors import DatasetError
 
 
 def find_recordings(root: str | Path, folds: Collection[int] | None = None) -> list[SourceSound]:
-    """The recordings of a labelled folder, in the order of their names.
+    """Return the recordings of a labelled folder, sorted by name.
 
     Args:
-        root: the folder.
-        folds: the folds to keep; None for all.
+        root: Folder with a table of labels.
+        folds: Folds to select; None for all recordings.
 
     Raises:
-        DatasetError: no table is found, it is malformed, or none of its rows is in the folds.
+        DatasetError: The table is missing or malformed, or no recording is in the folds.
     """
     root = Path(root)
     table = find_table(root)

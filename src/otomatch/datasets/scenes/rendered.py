@@ -1,12 +1,15 @@
-"""Rendered General MIDI sounds: a labelled source that needs no recordings.
+"""Render General MIDI sounds: a labelled source of scenes that needs no recordings.
 
 Twenty-four instruments, drums and effects play short motifs. Training and test share the classes
-and nothing else: training plays even MIDI notes and test odd ones (all steps of a motif are even,
-so no note is in both; drums are tuned by whole or by half semitones instead), the rhythms differ,
-and two classes whose ranks add up to a multiple of four meet in test scenes only.
+and nothing else:
 
-The synthesiser is tinysoundfont; the sound font is the TimGM6mb.sf2 that the package pretty_midi
-carries. Neither is imported before a sound is asked for.
+- Notes: training plays even MIDI notes and test odd ones. All steps of a motif are even, so no note
+  is in both. Drums are tuned by whole semitones for training and by half semitones for test.
+- Rhythms: each split has its own.
+- Pairs: two classes whose ranks add up to a multiple of four occur together in test scenes only.
+
+The synthesiser is tinysoundfont; the sound font is the TimGM6mb.sf2 that comes with the package
+pretty_midi. Neither is imported before a sound is rendered.
 """
 
 from dataclasses import dataclass
@@ -25,21 +28,21 @@ from otomatch.datasets.scenes.sounds import SourceSound
 from otomatch.errors import InvalidInputError, MissingDependencyError
 
 SPLITS = ("train", "test")
-_TAIL = 1.0  # seconds for the last note to ring
+_TAIL = 1.0  # seconds for the last note to fade
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A class of rendered sounds.
+    """Class of rendered sounds.
 
     Attributes:
-        label: class name.
-        program: General MIDI program, 0 to 127; of a drum, its key on the percussion channel.
-        low: lowest note, and
-        high: highest note of the motifs' first note; None for a drum.
-        pace: how much slower than written it plays the rhythms.
-        melodic: whether the notes of a motif differ; an effect repeats one.
-        times: how often the motif is played; twice where a note lasts a tenth of a second.
+        label: Class name.
+        program: General MIDI program, 0 to 127; for a drum, its key on the percussion channel.
+        low: Lowest MIDI note at which a motif starts; None for a drum.
+        high: Highest MIDI note at which a motif starts; None for a drum.
+        pace: Factor by which rhythms are slowed down.
+        melodic: True to play the notes of a motif, False to repeat its first note.
+        times: Number of repetitions of the motif; 2 for sounds of a tenth of a second.
     """
 
     label: str
@@ -78,8 +81,8 @@ INSTRUMENTS = (
     Instrument("xylophone", 12, 58, 84),
 )
 
-# Notes of a motif: onset and duration in seconds, and steps above the first note, all even.
 Rhythm = tuple[tuple[float, float, int], ...]
+"""Notes of a motif: onset and duration in seconds, and an even number of semitones to add."""
 
 RHYTHMS: dict[str, dict[str, Rhythm]] = {
     "train": {
@@ -100,12 +103,13 @@ RHYTHMS: dict[str, dict[str, Rhythm]] = {
 
 
 def rendered_sounds(split: str) -> list[SourceSound]:
-    """Every motif of every class: (class x pitch x rhythm), rendered when loaded.
+    """Return every motif of every class (class x pitch x rhythm), to be rendered when loaded.
 
     Args:
         split: ``train`` or ``test``.
 
     Raises:
+        InvalidInputError: The split is unknown.
         MissingDependencyError: tinysoundfont or the sound font is not installed.
     """
     _check(split)
@@ -125,7 +129,11 @@ def rendered_sounds(split: str) -> list[SourceSound]:
 
 
 def pitches(instrument: Instrument, split: str) -> list[float]:
-    """First notes of the motifs: for training even notes, or drums tuned by whole semitones."""
+    """Return the MIDI notes at which the motifs of an instrument start in a split.
+
+    These are even notes for training and odd ones for test; the pitch of drums differs by whole
+    semitones for training and by half semitones for test.
+    """
     _check(split)
     test = split == "test"
     if instrument.low is None or instrument.high is None:
@@ -137,7 +145,7 @@ def pitches(instrument: Instrument, split: str) -> list[float]:
 
 
 def pair_rule(split: str) -> PairRule:
-    """Which classes may meet: a quarter of the pairs is kept for test, the rest is training's."""
+    """Return the rule for pairs of classes: a quarter is for test, all others are for training."""
     _check(split)
     ranks = {instrument.label: rank for rank, instrument in enumerate(INSTRUMENTS)}
 
@@ -153,7 +161,7 @@ def _check(split: str) -> None:
 
 
 def _font_path() -> Path:
-    # The font lies beside the package's __init__; importing the package would pull in its needs.
+    # The font is beside the package's __init__; importing the package would import much more.
     spec = find_spec("pretty_midi")
     path = None if spec is None or spec.origin is None else Path(spec.origin).parent
     if find_spec("tinysoundfont") is None or path is None or not (path / "TimGM6mb.sf2").is_file():
@@ -165,7 +173,7 @@ def _font_path() -> Path:
 
 
 class _Font:
-    """The synthesiser, made once, since loading the font costs as much as a sound."""
+    """Synthesiser with a lazily loaded font; loading it takes as long as rendering a sound."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -175,11 +183,11 @@ class _Font:
         self._id = 0
 
     def render(self, instrument: Instrument, pitch: float, rhythm: Rhythm) -> Waveform:
-        """One motif, mono at `RATE`, with the ring of its last note."""
+        """Render one motif, mono at `RATE`, until its last note has faded."""
         with self._lock:
             self._select(instrument)
             drum = instrument.low is None
-            # The wheel spans two semitones either way.
+            # The pitch wheel spans two semitones either way.
             self._synth.pitchbend(0, 8192 + round(4096 * (pitch - instrument.program) * drum))
             key = instrument.program if drum else round(pitch)
             return self._play(key, instrument, rhythm)
@@ -191,7 +199,7 @@ class _Font:
             self._synth = Synth(samplerate=RATE, gain=0)
             self._id = self._synth.sfload(str(self.path))
         self._synth.sounds_off()
-        self._generate(RATE // 10)  # lets the last sound's quick release die away
+        self._generate(RATE // 10)  # let the release of the last sound fade
         drum = instrument.low is None
         program = 0 if drum else instrument.program
         self._synth.program_select(0, self._id, 128 if drum else 0, program, drum)

@@ -1,4 +1,4 @@
-"""The sounds that scenes are made of: where they come from, and the stems they become."""
+"""Sounds that scenes are composed of, before and after decoding."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +15,14 @@ from otomatch.errors import AudioError, DatasetError
 
 @dataclass(frozen=True, slots=True)
 class SourceSound:
-    """A labelled sound before it is decoded or rendered.
+    """Labelled sound that is not yet decoded or rendered.
 
     Attributes:
-        label: class name.
-        name: unique among the sounds of a source; goes into the record of a scene.
-        load: returns the waveform at `mixing.RATE`; raises AudioError where it cannot.
-        stamp: changes when the sound does (size and time of a file, settings of a rendering).
-        fold: fold or split the sound belongs to.
+        label: Class name.
+        name: Name that is unique in the source and written to the record of a scene.
+        load: Function that returns the waveform at `mixing.RATE`, or raises AudioError.
+        stamp: Text that changes with the sound, such as the size of its file.
+        fold: Fold or split of the sound; None if it has none.
     """
 
     label: str
@@ -34,7 +34,13 @@ class SourceSound:
 
 @dataclass(frozen=True, slots=True)
 class Stem:
-    """A decoded sound without silence at its ends, in 16 bits to keep thousands in memory."""
+    """Decoded sound without silence at its ends, in 16 bits to fit thousands into memory.
+
+    Attributes:
+        label: Class name.
+        name: Name of the source sound.
+        samples: Samples with a peak of 32767, shape (samples,).
+    """
 
     label: str
     name: str
@@ -42,25 +48,32 @@ class Stem:
 
     @property
     def waveform(self) -> Waveform:
-        """Mono float32, shape (samples,), peak close to 1."""
+        """Waveform, mono float32, shape (samples,), with a peak close to 1."""
         return self.samples.astype(np.float32) / np.float32(32767)
 
 
 @dataclass(frozen=True, slots=True)
 class StemBank:
-    """Stems by label (sorted), and the sounds that could not be used."""
+    """All usable sounds of a source.
+
+    Attributes:
+        stems: Stems of each label, sorted by label.
+        skipped: Sounds that cannot be used.
+    """
 
     stems: dict[str, list[Stem]]
     skipped: tuple[Skipped, ...]
 
 
 def load_stems(sounds: Sequence[SourceSound], workers: int = 1) -> StemBank:
-    """Decode or render every sound once.
+    """Decode or render every sound once; skip and list those that are broken or silent.
 
-    A sound that cannot be decoded, or is silent, is skipped and listed.
+    Args:
+        sounds: Sounds to load.
+        workers: Number of threads.
 
     Raises:
-        DatasetError: no sound is left.
+        DatasetError: No sound can be used.
     """
     with ThreadPoolExecutor(workers) as executor:
         loaded = list(executor.map(_stem, sounds))

@@ -1,10 +1,10 @@
-"""The words of the scenes: how English says each sound, for ESC-50 and for rendered instruments.
+"""English words for each class of ESC-50 and of the rendered instruments.
 
-One entry per class: the label, then actions ``subject | verb | participle`` ("a dog | barks |
-barking") and, after ``=``, noun phrases, all separated by ``;``. The participle completes both
-"a dog is ..." and "the sound of a dog ...". Rules that keep the templates grammatical: no entry
-says how loud a sound is (templates do), no verb carries a comma, and every noun phrase is singular
-("the crash of waves", not "crashing waves"), so "... is heard" fits them all.
+Each entry has the label, actions ``subject | verb | participle`` ("a dog | barks | barking") and,
+after ``=``, noun phrases, all separated by ``;``. The participle completes both "a dog is ..." and
+"the sound of a dog ...". Three rules keep the templates grammatical: no entry says how loud a sound
+is (templates do), no verb has a comma, and every noun phrase is singular ("the crash of waves", not
+"crashing waves"), so that "... is heard" fits.
 """
 
 RECORDED = """
@@ -225,7 +225,7 @@ gunshot: a gun | fires | firing; someone | fires a gun | firing a gun;
   = a gunshot; the bang of a gun; the firing of a gun
 """
 
-# Labels that other collections give to the same sounds.
+# Labels of the same classes in other collections.
 ALIASES = {
     "dog bark": "dog",
     "baby cry": "crying baby",
