@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.encoders import SmallAudioEncoder, text_encoder
-from tests.support.sounds import hiss, tone, write_audio, write_csv
+from tests.support.sounds import RATE, hiss, tone, write_audio, write_csv
 
 if TYPE_CHECKING:
     from otomatch.training.config import Config
@@ -18,6 +19,11 @@ WORDS = (
 )
 AUDIO_SETTINGS = {"channels": (4, 6, 8, 8), "hidden": 8}
 PITCHES = {"deep": 200.0, "middle": 800.0, "high": 3000.0, "shrill": 9000.0}
+
+
+def sounds(*seconds: float) -> list[tuple[np.ndarray, int]]:
+    """Waveforms of noisy tones with their sample rate; no two are alike."""
+    return [(hiss(s, seed=i) + tone(300 * (i + 1), s), RATE) for i, s in enumerate(seconds)]
 
 
 def write_bert(folder: Path, width: int = 16, seed: int = 0) -> Path:
@@ -56,6 +62,13 @@ def write_roberta(folder: Path, width: int = 16, positions: int = 40) -> Path:
 
 CLAP_RATE = 8000
 """Hz of the CLAPs that `write_clap` writes; their clips are 1 s long."""
+
+
+def chirp(seconds: float, seed: int = 0) -> np.ndarray:
+    """A random tone in noise at `CLAP_RATE`."""
+    rng = np.random.default_rng(seed)
+    sound = tone(float(rng.uniform(100, 3000)), seconds, rate=CLAP_RATE)
+    return sound + hiss(seconds, 0.02, seed, CLAP_RATE)
 
 
 def write_clap(folder: Path, seed: int = 0, fused: bool = False) -> Path:
