@@ -1,7 +1,7 @@
-"""What a frame of the search page's map costs: python bench/page_map.py [POINTS ...].
+"""Time to draw a frame of the search page's map: python bench/page_map.py [POINTS ...].
 
-Random points in 24 clusters, zoomed in and out by the wheel, in headless chromium without a GPU;
-a display shows 60 frames a second where one takes less than 16.7 ms.
+Random points in 24 clusters are zoomed in and out by the wheel, in headless chromium without a GPU.
+At 60 frames a second, a frame must take less than 16.7 ms.
 """
 
 import json
@@ -21,7 +21,7 @@ MEASURE = """async (moves) => {
     window.requestAnimationFrame = (draw) => original((now) => {
         const began = performance.now();
         draw(now);
-        canvas.getContext("2d").getImageData(0, 0, 1, 1);  // what was queued is drawn now
+        canvas.getContext("2d").getImageData(0, 0, 1, 1);  // forces queued drawing to finish
         costs.push(performance.now() - began);
     });
     for (let i = 0; i < moves; i += 1) {
@@ -34,7 +34,7 @@ MEASURE = """async (moves) => {
 
 
 def answer(route: Route, points: int) -> None:
-    """The page's files, and a map of random points."""
+    """Answer with the page's files and a map of random points."""
     path = route.request.url.partition("://")[2].partition("/")[2].partition("?")[0]
     if path.startswith("api/"):
         found = random_map(points) if path == "api/map" else {}
@@ -46,7 +46,7 @@ def answer(route: Route, points: int) -> None:
 
 
 def random_map(points: int) -> dict[str, object]:
-    """A map as the API gives it."""
+    """Return a map as the API does."""
     rng = random.Random(0)  # noqa: S311
     clusters = [{"id": i, "label": f"kind {i}", "size": 1} for i in range(CLUSTERS)]
     places = [
@@ -58,10 +58,10 @@ def random_map(points: int) -> dict[str, object]:
 
 
 def measure(page: Page, points: int) -> list[float]:
-    """Milliseconds of each frame, sorted."""
+    """Return the time of each frame in milliseconds, sorted."""
     page.unroute_all()
     page.route("**/*", lambda route: answer(route, points))
-    page.goto("http://127.0.0.1:9/")  # nothing listens there: every request is answered above
+    page.goto("http://127.0.0.1:9/")  # no server: every request is answered above
     page.wait_for_function("() => document.querySelector('#map-summary').textContent")
     found: list[float] = page.evaluate(MEASURE, MOVES)
     return found

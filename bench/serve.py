@@ -1,13 +1,14 @@
-"""A server under load: 50 clients, 60 s, queries, sounds in ranges and pictures mixed.
+"""Load test of the server: 50 clients for 60 s, with searches, audio ranges and spectrograms.
 
     python bench/serve.py [--clients 50] [--seconds 60] [--pause 0.2] [--sounds 200] [--library LIB]
 
-Starts ``otomatch serve`` in a process of its own on a library of rendered sounds (or on the one
-given), with a model of the usual size that is not trained, since only time is measured. Every
-client sends one request after the other, pausing ``--pause`` s on average, and after a 503 as long
-as Retry-After says. Prints requests per second and percentiles by kind, and the server's resident
-memory (without and with the process that decodes) at start, middle and end. Anything but 200, 206
-and 503 is an error and ends with exit code 1. Clients and server share the processors. Linux only.
+Starts ``otomatch serve`` in a separate process on a library of rendered sounds, or on a given one.
+The model has the usual size but is untrained, since only time is measured. Each client sends one
+request after another, with pauses of ``--pause`` s on average and of Retry-After seconds after a
+503. Prints the requests per second and latency percentiles per kind of request, and the server's
+resident memory, without and with the decoder process, at the start, middle and end. Any status
+other than 200, 206 and 503 is an error, and the exit code is then 1. Clients and server share the
+processors. Linux only.
 """
 
 import argparse
@@ -36,12 +37,14 @@ THINGS = (
     "bass", "violin", "gunshot",
 )  # fmt: skip
 MANNERS = ("", "a quiet ", "a loud ", "a distant ", "a low ", "a long ", "a sudden ", "two of a ")
-# Kinds of requests and their shares.
-MIX = {"text": 45, "similar": 12, "audio": 20, "picture": 18, "upload": 2, "health": 2, "map": 1}
+# Kinds of requests, and their weights.
+MIX = {
+    "text": 45, "similar": 12, "audio": 20, "spectrogram": 18, "upload": 2, "health": 2, "map": 1,
+}  # fmt: skip
 
 
 def rendered_library(folder: Path, sounds: int) -> Path:
-    """A library of rendered scenes."""
+    """Index rendered scenes and return the library's folder."""
     compose("midi", folder / "sounds", split="test", clips=sounds)
     model = AudioTextModel(SmallAudioEncoder(), text_encoder("minilm"))
     model.eval().save_pretrained(folder / "model")
@@ -51,25 +54,25 @@ def rendered_library(folder: Path, sounds: int) -> Path:
 
 
 def megabytes(pid: int) -> float:
-    """Resident memory of a process, 2^20 bytes."""
+    """Return the resident memory of a process, in 2^20 bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def processor_seconds(pid: int) -> float:
-    """Processor time that a process has taken."""
+    """Return the processor time that a process has used, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def family(pid: int) -> list[int]:
-    """A process and its children."""
+    """Return the ids of a process and its children."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [pid, *(int(child) for entry in lists for child in entry.read_text().split())]
 
 
 class Load:
-    """What the clients send, and what comes back."""
+    """Clients that send requests, and the latencies and errors they observe."""
 
     def __init__(self, address: str, pause: float, end: float) -> None:
         self.address, self.pause, self.end = address, pause, end
@@ -93,7 +96,7 @@ class Load:
                 await asyncio.sleep(wait + rng.expovariate(1) * self.pause)
 
     async def ask(self, session: httpx2.AsyncClient, kind: str, rng: random.Random) -> float:
-        """Send a request; returns how long the client is asked to wait."""
+        """Send a request and return the number of seconds the server asks the client to wait."""
         began = time.perf_counter()
         try:
             answer = await session.send(self.request(session, kind, rng))
@@ -118,7 +121,7 @@ class Load:
             first = rng.choice([0, 0, 5_000])
             asked = {"Range": f"bytes={first}-{first + 65535}"}
             return session.build_request("GET", f"/api/sounds/{id_}/audio", headers=asked)
-        if kind == "picture":
+        if kind == "spectrogram":
             size = {"width": rng.choice([320, 640, 800]), "height": 96}
             return session.build_request("GET", f"/api/sounds/{id_}/spectrogram", params=size)
         if kind == "upload":
@@ -133,7 +136,7 @@ class Load:
 
 
 async def measure(load: Load, pid: int, clients: int, seconds: float) -> list[tuple[float, float]]:
-    """Run the load; returns the server's memory at start, middle and end."""
+    """Run the load and return the server's memory at the start, middle and end."""
     memory = []
 
     def look() -> None:
@@ -171,7 +174,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--pause", type=float, default=0.2)
     parser.add_argument("--sounds", type=int, default=200)
-    parser.add_argument("--library", help="serve this one instead of rendered sounds")
+    parser.add_argument("--library", help="library to serve, instead of rendered sounds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = options.library or rendered_library(Path(folder), options.sounds)
