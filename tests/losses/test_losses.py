@@ -12,10 +12,10 @@ from otomatch.errors import InvalidInputError
 from otomatch.losses import matching as losses
 from otomatch.losses.matching import MatchingLoss
 from otomatch.losses.nt_xent import NTXentLoss
-from otomatch.losses.pair_batch import open_pairs
+from otomatch.losses.pair_batch import prepare_pairs
 from otomatch.losses.triplet import TripletLoss, WeightedTripletLoss
 from otomatch.parallel.shard import Shard
-from otomatch.studies.loss_cost import loss_cost
+from otomatch.studies.loss_cost import measure_loss_cost
 from otomatch.transport import implicit_gradient as adjoint
 from otomatch.transport.ground_metrics import GROUND_METRICS, Identity, Mahalanobis
 from otomatch.transport.solvers import partial_sinkhorn, sinkhorn
@@ -278,7 +278,7 @@ def test_the_partial_gradient_equals_a_dense_solve_of_the_optimality_conditions(
     matrix = design.T @ (plan.plan.reshape(-1, 1) * design)
     z = torch.linalg.pinv(matrix) @ (-design.T @ target.reshape(-1))
     expected = target + plan.plan * (design @ z).reshape(size, size)
-    found = adjoint.partial_slope(target, plan, Shard.local(size))
+    found = adjoint.partial_gradient(target, plan, Shard.local(size))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -290,7 +290,7 @@ def test_conjugate_gradients_take_one_step_for_a_diagonal_matrix_of_any_scale():
         calls.append(z)
         return diagonal * z, done
 
-    z = adjoint._least(apply, torch.ones(30, dtype=torch.float64), diagonal)
+    z = adjoint.conjugate_gradient(apply, torch.ones(30, dtype=torch.float64), diagonal)
     torch.testing.assert_close(z, 1 / diagonal)
     assert len(calls) <= 3
 
@@ -301,7 +301,7 @@ def test_conjugate_gradients_stay_finite_without_a_solution():
     def apply(z, done):
         return matrix @ z, done
 
-    z = adjoint._least(apply, torch.ones(2).double(), matrix.diagonal())
+    z = adjoint.conjugate_gradient(apply, torch.ones(2).double(), matrix.diagonal())
     assert torch.isfinite(z).all()
 
 
@@ -335,7 +335,7 @@ def test_no_gradient_is_computed_where_none_is_wanted():
 
 def test_the_trimmed_target_keeps_the_cheapest_pairs_and_part_of_the_last():
     cost = torch.rand(5, 5) + torch.diag(torch.tensor([3.0, 1.0, 5.0, 2.0, 4.0]))
-    kept = losses._trim(torch.eye(5) / 5, cost, 0.5, Shard.local(5))
+    kept = losses.trim_target(torch.eye(5) / 5, cost, 0.5, Shard.local(5))
     assert kept.diagonal().tolist() == pytest.approx([0.1, 0.2, 0.0, 0.2, 0.0])
     assert kept.sum().item() == pytest.approx(0.5)
 
@@ -346,7 +346,7 @@ def test_the_trimmed_target_is_the_cheapest_part_of_the_target(clips, mass, seed
     random = torch.Generator().manual_seed(seed)
     cost = torch.rand(len(clips), len(clips), generator=random, dtype=torch.float64)
     target = matching_target(clips)
-    kept = losses._trim(target, cost, mass, Shard.local(len(clips)))
+    kept = losses.trim_target(target, cost, mass, Shard.local(len(clips)))
     assert kept.sum().item() == pytest.approx(mass)
     assert (kept >= 0).all()
     assert (kept <= target + 1e-12).all()
@@ -362,7 +362,7 @@ def test_the_trimmed_loss_is_the_gap_of_the_two_objectives(clips):
     loss = MatchingLoss(epsilon, mass, "trimmed", **EXACT)(audio, text, full_metric(), clips)
     cost = scaled_cost(audio, text, full_metric())
     target = matching_target(clips or list(range(7)))
-    target = losses._trim(target, cost, mass, Shard.local(7))
+    target = losses.trim_target(target, cost, mass, Shard.local(7))
     plan = partial_sinkhorn(cost, epsilon, mass, **EXACT).plan
 
     def objective(p):
@@ -391,7 +391,7 @@ def test_the_trimmed_gradient_in_the_cost_is_target_minus_plan():
         torch.ones(6, 1), torch.ones(6, 1), lambda _x, _y: cost
     )
     loss.backward()
-    target = losses._trim(torch.eye(6).double() / 6, cost.detach(), 0.5, Shard.local(6))
+    target = losses.trim_target(torch.eye(6).double() / 6, cost.detach(), 0.5, Shard.local(6))
     plan = partial_sinkhorn(cost.detach(), 0.1, 0.5, **EXACT).plan
     torch.testing.assert_close(cost.grad, (target - plan) / 0.1, rtol=0, atol=1e-9)
 
@@ -486,7 +486,7 @@ def test_baselines_equal_the_naive_loops(clips, name):
 
 def test_the_identity_metric_scores_unit_vectors_by_their_cosine():
     audio, text = batch()
-    torch.testing.assert_close(open_pairs(audio, text).similarities(Identity(5)), audio @ text.T)
+    torch.testing.assert_close(prepare_pairs(audio, text).similarities(Identity(5)), audio @ text.T)
 
 
 @pytest.mark.parametrize("loss_fn", BASELINES)
@@ -650,17 +650,17 @@ def test_the_last_call_says_how_sharp_and_how_right_the_plan_was():
     loss_fn = MatchingLoss(0.02)
     loss_fn(torch.eye(8), torch.eye(8), Identity(8))
     assert loss_fn.last.entropy == pytest.approx(math.log(8), abs=1e-6)
-    assert loss_fn.last.right == pytest.approx(1, abs=1e-6)
+    assert loss_fn.last.diagonal_mass == pytest.approx(1, abs=1e-6)
     loss_fn(torch.eye(8), torch.eye(8).roll(1, 0), Identity(8))
     assert loss_fn.last.entropy == pytest.approx(math.log(8), abs=1e-6)
-    assert loss_fn.last.right == pytest.approx(0, abs=1e-6)
+    assert loss_fn.last.diagonal_mass == pytest.approx(0, abs=1e-6)
     for mass in (None, 0.5):
         same = MatchingLoss(0.05, mass=mass)
         same(torch.ones(8, 1), torch.ones(8, 1), Identity(1))
         assert same.last.entropy == pytest.approx(2 * math.log(8), abs=1e-6)
-        assert same.last.right == pytest.approx(1 / 8, abs=1e-6)
+        assert same.last.diagonal_mass == pytest.approx(1 / 8, abs=1e-6)
         same(torch.ones(8, 1), torch.ones(8, 1), Identity(1), clip_ids=[0, 0, 0, 0, 1, 1, 1, 1])
-        assert same.last.right == pytest.approx(1 / 2, abs=1e-6)
+        assert same.last.diagonal_mass == pytest.approx(1 / 2, abs=1e-6)
 
 
 # --- weights -----------------------------------------------------------------------------------
@@ -719,13 +719,15 @@ def test_weights_out_of_place_are_refused():
     auto = MatchingLoss(0.05, mass="auto", target="trimmed")
     with pytest.raises(InvalidInputError, match=r"weights is \(5,\)"):
         auto(audio, text, Identity(4), weights=torch.ones(5))
-    with pytest.raises(InvalidInputError, match=r"weights hold 1\.5"):
+    with pytest.raises(InvalidInputError, match=r"weights contains 1\.5"):
         auto(audio, text, Identity(4), weights=torch.full((6,), 1.5))
-    with pytest.raises(InvalidInputError, match="weights hold nan"):
+    with pytest.raises(InvalidInputError, match="weights contains nan"):
         auto(audio, text, Identity(4), weights=torch.full((6,), math.nan))
-    with pytest.raises(InvalidInputError, match="weights go with mass 'auto'"):
+    with pytest.raises(InvalidInputError, match="weights are given with mass 0.5"):
         MatchingLoss(0.05, mass=0.5)(audio, text, Identity(4), weights=torch.ones(6))
-    with pytest.raises(InvalidInputError, match="mass 'auto' goes with target 'trimmed'"):
+    with pytest.raises(
+        InvalidInputError, match="mass is .auto. with target .full.; expected .trimmed."
+    ):
         MatchingLoss(0.05, mass="auto")
 
 
@@ -770,7 +772,9 @@ def test_what_backward_keeps_does_not_grow_with_the_iterations(kind):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 @pytest.mark.parametrize("mass", [None, 0.9])
 def test_a_batch_of_1024_needs_less_than_130_megabytes(mass):
-    assert 40 < loss_cost(MatchingLoss(0.05, mass=mass), 1024, 1024, budget=0).megabytes < 130
+    assert (
+        40 < measure_loss_cost(MatchingLoss(0.05, mass=mass), 1024, 1024, budget=0).megabytes < 130
+    )
 
 
 LOSSES = [MatchingLoss(), NTXentLoss(), TripletLoss(), WeightedTripletLoss()]
@@ -808,7 +812,7 @@ def test_a_broken_metric_is_named_as_the_cause(loss_fn):
     metric = Mahalanobis(5)
     with torch.no_grad():
         metric.weight[0, 0] = math.nan
-    with pytest.raises(InvalidInputError, match="the metric gave NaN or infinite distances"):
+    with pytest.raises(InvalidInputError, match="the metric returned NaN or infinite distances"):
         loss_fn(*batch(dtype=torch.float32), metric)
 
 

@@ -118,7 +118,7 @@ def check_against_one_process(group, sizes, loss_fn, ground="full", clips=None, 
         if status is not None:
             assert last.converged
             assert last.entropy == pytest.approx(status.entropy, rel=1e-9)
-            assert last.right == pytest.approx(status.right, rel=1e-9)
+            assert last.diagonal_mass == pytest.approx(status.diagonal_mass, rel=1e-9)
     for side in (0, 1):  # each process's part carries the factor W
         gathered = torch.cat([result[2][side] for result in found]) / len(sizes)
         torch.testing.assert_close(gathered, points[side], rtol=0, atol=1e-9 * scale)
@@ -336,7 +336,7 @@ def loss_with_a_broken_metric(rank_of_it):
 def test_a_metric_that_breaks_on_one_process_is_named_on_all(group):
     for result in group.attempt(loss_with_a_broken_metric, [(1,)] * len(group.workers)):
         assert isinstance(result.error, InvalidInputError)
-        assert "the metric gave NaN" in str(result.error)
+        assert "the metric returned NaN" in str(result.error)
 
 
 def unrolled_loss():

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from otomatch.training.diagnostics import Setting, failures, gradient_norms
-from otomatch.transport.spectrum import effective_rank, eigenvalues, spectrum
+from otomatch.transport.spectrum import effective_rank, eigenvalues, summarize_spectrum
 
 SETTING = Setting(batch=100, rank=64)
 SHARP = math.log(100)
@@ -48,7 +48,7 @@ def test_gradient_norms_are_those_of_the_parts_and_make_up_the_whole():
 @pytest.mark.parametrize(("rank", "dim"), [(1, 6), (3, 6), (6, 6)])
 def test_the_effective_rank_of_a_projection_is_its_rank(rank, dim):
     basis = torch.linalg.qr(torch.randn(dim, dim, dtype=torch.float64))[0][:, :rank]
-    found = spectrum(eigenvalues(2.5 * basis @ basis.T))
+    found = summarize_spectrum(eigenvalues(2.5 * basis @ basis.T))
     assert found["metric_rank"] == pytest.approx(rank, rel=1e-6)
     assert found["metric_largest"] == pytest.approx(2.5)
     assert found["metric_smallest"] == pytest.approx(2.5 if rank == dim else 0, abs=1e-9)
@@ -57,7 +57,7 @@ def test_the_effective_rank_of_a_projection_is_its_rank(rank, dim):
 def test_the_effective_rank_counts_unequal_directions_by_their_entropy():
     values = eigenvalues(torch.diag(torch.tensor([0.25, 0.5, 0.25])))
     assert values.tolist() == [0.5, 0.25, 0.25]
-    assert spectrum(values)["metric_rank"] == pytest.approx(2**1.5)
+    assert summarize_spectrum(values)["metric_rank"] == pytest.approx(2**1.5)
     assert effective_rank(torch.zeros(3)) == 0
 
 

@@ -281,7 +281,7 @@ def test_the_matrix_of_a_full_metric_can_be_assigned():
     [
         (torch.eye(2), r"matrix is \(2, 2\); expected \(3, 3\)"),
         ([[1.0]], "matrix is list"),
-        (torch.full((3, 3), math.nan), "matrix holds NaN or infinity"),
+        (torch.full((3, 3), math.nan), "matrix contains NaN or infinity"),
     ],
 )
 def test_a_bad_matrix_is_refused(value, message):
@@ -324,7 +324,7 @@ def test_wrong_shapes_are_refused_by_name(name):
         metric(torch.zeros(3, 4), torch.zeros(4))
     with pytest.raises(InvalidInputError, match="x is a list; expected"):
         metric.whiten([[0.0] * 4])
-    with pytest.raises(InvalidInputError, match="dim is 0; expected at least 1"):
+    with pytest.raises(InvalidInputError, match="dim is 0; expected a whole number >= 1"):
         GROUND_METRICS[name](0)
 
 
@@ -340,7 +340,7 @@ def test_an_identity_without_a_width_accepts_any():
 def test_a_bad_rank_is_refused():
     with pytest.raises(InvalidInputError, match="rank is 5; expected at most dim = 4"):
         LowRank(4, 5)
-    with pytest.raises(InvalidInputError, match="rank is 0; expected at least 1"):
+    with pytest.raises(InvalidInputError, match="rank is 0; expected a whole number >= 1"):
         LowRank(4, 0)
 
 

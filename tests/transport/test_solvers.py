@@ -215,7 +215,7 @@ def test_filling_finds_the_multiplier_that_bisection_finds(pairs, data):
     sums = [math.exp(log_sum) for _, log_sum in pairs]
     mass = data.draw(st.floats(0.01, 0.99))
     args = (torch.tensor(x, dtype=torch.float64).log() for x in (sums, weights))
-    found = ascent.fill(*args, mass).exp().item()
+    found = ascent.water_filling(*args, mass).exp().item()
     assert found == pytest.approx(naive_fill(weights, sums, mass), rel=1e-6)
 
 
@@ -224,15 +224,15 @@ def test_filling_finds_the_multiplier_that_bisection_finds(pairs, data):
 def test_the_log_domain_agrees_with_the_kernel_domain(mass, epsilon, monkeypatch):
     cost, a, b = problem()
     kernel = solve(cost, epsilon, mass, a, b, **EXACT)
-    monkeypatch.setattr(transport, "kernel_sums", ascent.LogKernel)
+    monkeypatch.setattr(transport, "choose_kernel", ascent.LogKernel)
     log = solve(cost, epsilon, mass, a, b, **EXACT)
     torch.testing.assert_close(log.plan, kernel.plan, rtol=0, atol=1e-11)
 
 
 def test_the_kernel_is_used_exactly_where_it_is_safe():
     wide = torch.tensor([[0.0, -353.0]], dtype=torch.float64)
-    assert isinstance(ascent.kernel_sums(wide, Shard.local(1)), ascent.Kernel)
-    assert isinstance(ascent.kernel_sums(1.01 * wide, Shard.local(1)), ascent.LogKernel)
+    assert isinstance(ascent.choose_kernel(wide, Shard.local(1)), ascent.Kernel)
+    assert isinstance(ascent.choose_kernel(1.01 * wide, Shard.local(1)), ascent.LogKernel)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -277,7 +277,7 @@ def test_a_mass_a_rounding_error_below_one_is_fine():
         assert plan.converged
         torch.testing.assert_close(plan.plan, sinkhorn(cost, 0.1, a, b).plan, rtol=0, atol=1e-5)
         sums = 300 * (cost[0] - 0.5)  # so large that the full weight itself is off by rounding
-        assert torch.isfinite(ascent.fill(sums, b.log(), math.nextafter(1, 0)))
+        assert torch.isfinite(ascent.water_filling(sums, b.log(), math.nextafter(1, 0)))
 
 
 def test_weights_in_low_precision_are_rescaled_to_sum_to_one():
@@ -388,8 +388,8 @@ BAD = {
     "epsilon < 0": ({"epsilon": -1.0}, "epsilon is -1.0"),
     "epsilon nan": ({"epsilon": math.nan}, "epsilon is nan"),
     "epsilon inf": ({"epsilon": math.inf}, "epsilon is inf"),
-    "tolerance": ({"tolerance": -1e-3}, "tolerance is -0.001; expected a number >= 0"),
-    "iterations": ({"max_iterations": 0}, "max_iterations is 0; expected at least 1"),
+    "tolerance": ({"tolerance": -1e-3}, "tolerance is -0.001; expected a finite number >= 0"),
+    "iterations": ({"max_iterations": 0}, "max_iterations is 0; expected a whole number >= 1"),
     "a's shape": ({"a": torch.ones(4) / 4}, r"a is \(4,\); expected a tensor of shape \(3,\)"),
     "a's type": ({"a": [0.5, 0.25, 0.25]}, "a is list"),
     "b's sum": ({"b": torch.ones(3)}, "b sums to 3.0; expected weights that sum to 1"),

@@ -21,10 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from otomatch.errors import InvalidInputError
-from otomatch.evaluation.ranks import at_least_one, blocks
-from otomatch.losses.pair_batch import one_of
-from otomatch.transport.dual_ascent import widened
+from otomatch.errors import InvalidInputError, at_least, one_of
+from otomatch.evaluation.ranks import blocks
+from otomatch.transport.dual_ascent import to_float64
 from otomatch.transport.solvers import Plan, sinkhorn
 
 _ROWS = 1024
@@ -87,7 +86,7 @@ def plan_approximation(
         InvalidInputError: an argument has a wrong shape or value; the message quotes it.
     """
     _check(cost, batch, partitions, scale)
-    cost = widened(cost.detach())
+    cost = to_float64(cost.detach())
     limits = (epsilon, None, None, tolerance, max_iterations)
     full = sinkhorn(cost, *limits)
     largest = cost.amax() if scale == "batch" else None
@@ -155,8 +154,8 @@ def _check(cost: Tensor, batch: int, partitions: int, scale: str) -> None:
         raise InvalidInputError(
             f"cost has shape {tuple(cost.shape)}; expected (N, N), one row and column for each pair"
         )
-    at_least_one("batch", batch)
-    at_least_one("partitions", partitions)
+    at_least("batch", batch, 1)
+    at_least("partitions", partitions, 1)
     if batch > len(cost):
         raise InvalidInputError(
             f"batch is {batch}; expected at most {len(cost)}, the pairs of cost"

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from otomatch.errors import InvalidInputError
+from otomatch.errors import InvalidInputError, at_least
 
 Array: TypeAlias = Tensor | npt.NDArray[Any]
 TextClip: TypeAlias = Array | Sequence[int] | Sequence[Sequence[int]]
@@ -70,7 +70,7 @@ def rank_embeddings(audio: Array, text: Array, text_clip: TextClip, block: int =
         InvalidInputError: for empty, mis-shaped or non-finite embeddings, for a ``text_clip`` of
             another length, out of range or without any pair, or for ``block`` < 1.
     """
-    at_least_one("block", block)
+    at_least("block", block, 1)
     audio, text = as_matrix("audio", audio), as_matrix("text", text)
     if audio.shape[1] != text.shape[1]:
         raise InvalidInputError(
@@ -105,7 +105,7 @@ def rank_scores(
             length, out of range or without any pair, for ``tolerance`` < 0 or infinite,
             or ``block`` < 1.
     """
-    at_least_one("block", block)
+    at_least("block", block, 1)
     if not 0 <= tolerance < float("inf"):
         raise InvalidInputError(f"tolerance is {tolerance}; expected 0 or more, and finite")
     scores = as_matrix("scores", scores)
@@ -260,9 +260,3 @@ def _roundoff(dtype: torch.dtype) -> float:
 def blocks(total: int, size: int) -> list[slice]:
     """Cut range(total) into slices of ``size``, the last one shorter."""
     return [slice(start, min(start + size, total)) for start in range(0, total, size)]
-
-
-def at_least_one(name: str, value: int) -> None:
-    """Raise InvalidInputError unless ``value`` is a whole number, 1 or more."""
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise InvalidInputError(f"{name} is {value!r}; expected a whole number, 1 or more")

@@ -32,7 +32,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from otomatch.errors import InvalidInputError
+from otomatch.errors import InvalidInputError, at_least
 from otomatch.evaluation.ranks import (
     BLOCK,
     Array,
@@ -40,7 +40,6 @@ from otomatch.evaluation.ranks import (
     Ranks,
     TextClip,
     as_matrix,
-    at_least_one,
     blocks,
     place_in_group,
     rank_embeddings,
@@ -253,7 +252,7 @@ def _direction(
 
 def _cutoffs(ks: Sequence[int]) -> tuple[int, ...]:
     for k in ks:
-        at_least_one("k", k)
+        at_least("k", k, 1)
     return tuple(int(k) for k in ks)
 
 

@@ -1,8 +1,9 @@
-"""Losses on a batch of audio-text pairs, and their names."""
+"""Losses on a batch of audio-text pairs."""
 
 from torch import nn
 
-from otomatch.losses.matching import MatchingLoss
+from otomatch.losses.gradient_rules import GradientRule, ImplicitGradient, UnrolledGradient
+from otomatch.losses.matching import MatchingLoss, PlanStatus
 from otomatch.losses.nt_xent import NTXentLoss
 from otomatch.losses.triplet import TripletLoss, WeightedTripletLoss
 
@@ -12,5 +13,16 @@ LOSSES: dict[str, type[nn.Module]] = {
     "triplet": TripletLoss,
     "weighted-triplet": WeightedTripletLoss,
 }
+"""Losses by the name used in configurations."""
 
-__all__ = ["LOSSES", "MatchingLoss", "NTXentLoss", "TripletLoss", "WeightedTripletLoss"]
+__all__ = [
+    "LOSSES",
+    "GradientRule",
+    "ImplicitGradient",
+    "MatchingLoss",
+    "NTXentLoss",
+    "PlanStatus",
+    "TripletLoss",
+    "UnrolledGradient",
+    "WeightedTripletLoss",
+]

@@ -1,23 +1,24 @@
-"""What all losses over a batch of B audio-text pairs share: their call, and its checks.
+"""The batch of B audio-text pairs that every loss takes: its arguments and their checks.
 
-All share one call, `loss(audio, text, metric, clip_ids=None) -> scalar`:
+All losses are called as ``loss(audio, text, metric, clip_ids=None)`` and return a scalar:
 
-    audio, text: (B, D) embeddings of B pairs, row i of one belonging to row i of the other,
-        L2-normalised; any floating dtype, float32 at least inside, also under autocast.
-    metric: a ground metric, (x, y) -> (n, m) distances d_M (see `transport.ground_metrics`).
-    clip_ids: (B,) tensor, or a sequence of B hashable values, that says which rows are captions of
-        the same clip. Such rows are never negatives of each other. None: all rows differ.
+    audio, text: Embeddings (B, D) of B pairs, where row i of one belongs to row i of the other.
+        L2-normalised, of any floating dtype; computed in float32 at least, also under autocast.
+    metric: Ground metric, a function (x, y) -> distances d_M (n, m); see
+        `otomatch.transport.ground_metrics`.
+    clip_ids: Tensor (B,) or sequence of B hashable values. Rows with equal ids are captions of the
+        same clip and never negatives of each other. With None all rows are of different clips.
 
-and one option, `gather`. With gather=True in W processes that `torch.distributed` joins, these
-arguments are one process's B_r rows of a global batch of B pairs, in rank order; the B_r may differ
-and be 0. The loss is that of the global batch, the same number on every process. Each process holds
-B_r rows of the (B, B) distances, memory O(B^2/W). As `DistributedDataParallel` expects, the mean
-over the processes of a parameter's gradients is the global loss's gradient: wrap encoders and
-metric in one module, or average the metric's gradients as well. With one process gather changes
-nothing.
+All losses have the option `gather`. With gather=True in W processes of a `torch.distributed`
+group, the arguments are one process's B_r rows of a global batch of B pairs, in rank order; the B_r
+may differ and be 0. The loss is that of the global batch and has the same value on every process.
+Each process holds B_r rows of the (B, B) distances, memory O(B^2/W). As `DistributedDataParallel`
+expects, the mean over the processes of a parameter's gradients is the gradient of the global loss:
+wrap encoders and metric in one module, or average the gradients of the metric too. With one process
+`gather` has no effect.
 
-All raise InvalidInputError, which quotes what was found, for embeddings of a wrong or different
-shape, NaN or infinite values, and clip_ids of a wrong length: on all processes, if on one.
+All losses raise InvalidInputError for embeddings of a wrong or different shape, NaN or infinite
+values, and clip_ids of a wrong length; with `gather`, on all processes if on one.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -37,14 +38,14 @@ ClipIds = Tensor | Sequence[Hashable]
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The B pairs of a global batch, as seen by the process that holds B_r of them.
+    """A global batch of B pairs, as seen by a process that holds B_r of them.
 
     Attributes:
-        audio: (B_r, D), float32 at least.
-        text: (B_r, D), likewise.
-        clips: (B,) numbers, equal where rows belong to one clip.
-        weights: (B,) within 0 and 1, or None if none were given.
-        shard: which rows are here: all, unless several processes gather theirs.
+        audio: Audio embeddings (B_r, D), float32 at least.
+        text: Text embeddings (B_r, D), likewise.
+        clips: Clip numbers (B,), equal for rows of the same clip.
+        weights: Weights (B,) from 0 to 1, or None.
+        shard: Rows that this process holds: all of them, unless processes share the batch.
     """
 
     audio: Tensor
@@ -54,79 +55,84 @@ class Pairs:
     shard: Shard
 
     def same_clip(self) -> Tensor:
-        """(B_r, B), true where a row here and a row of the batch belong to the same clip."""
+        """Return a mask (B_r, B), True where a row of this process has the clip of a column."""
         return self.clips[self.shard.own, None] == self.clips
 
     def distances(self, metric: Metric) -> Tensor:
-        """Distances (B_r, B) of the audio here to all texts, checked."""
+        """Return the distances (B_r, B) of this process's audio to all texts.
+
+        Raises:
+            InvalidInputError: A distance is NaN or infinite; on all processes if on one.
+        """
         texts = self.shard.all_gather(self.text)
         with self.shard.raise_together():
-            return _measured(metric, self.audio, texts)
+            return _finite_distances(metric, self.audio, texts)
 
     def similarities(self, metric: Metric) -> Tensor:
-        """Similarities 1 - d_M^2 / 2, (B_r, B): the cosine for unit vectors and M = I."""
+        """Return the scores 1 - d_M^2 / 2 (B_r, B), the cosines for unit vectors and M = I."""
         return 1 - self.distances(metric).square() / 2
 
-    def right(self, scores: Tensor) -> Tensor:
-        """Of scores (B_r, B), the entries (B_r,) of a row with its own column."""
+    def positives(self, scores: Tensor) -> Tensor:
+        """Return the entries (B_r,) of scores (B_r, B) that belong to the pairs; a view."""
         return scores.diagonal(self.shard.own.start)
 
 
-def open_pairs(
+def prepare_pairs(
     audio: Tensor,
     text: Tensor,
     clip_ids: ClipIds | None = None,
     weights: Tensor | None = None,
     gather: bool = False,
 ) -> Pairs:
-    """Check a loss's arguments; with `gather`, meet the processes that hold the other rows.
+    """Check the arguments of a loss, and exchange them with the processes that share the batch.
 
     Args:
-        audio: (B_r, D).
-        text: (B_r, D).
-        clip_ids: (B_r,), or None.
-        weights: (B_r,) within 0 and 1, or None.
-        gather: whether the processes joined by `torch.distributed` share the batch.
+        audio: Audio embeddings (B_r, D).
+        text: Text embeddings (B_r, D).
+        clip_ids: Clip of each row (B_r,), or None.
+        weights: Weights (B_r,) from 0 to 1, or None.
+        gather: True if the processes of the `torch.distributed` group share the batch.
 
     Raises:
-        InvalidInputError: see the module; or the processes do not fit together.
+        InvalidInputError: An argument is invalid (see the module), or the arguments of the
+            processes do not fit together.
     """
-    own = _facts(audio, text, clip_ids, weights)
-    every = process_group.all_gather(own) if gather else [own]
-    raise_first(
-        own.problem, (None if facts.problem is None else str(facts.problem) for facts in every)
-    )
-    _compare(every)
-    shard = Shard(tuple(facts.rows for facts in every))
+    own = _describe(audio, text, clip_ids, weights)
+    blocks = process_group.all_gather(own) if gather else [own]
+    raise_first(own.error, (block.error and str(block.error) for block in blocks))
+    _check_equal_settings(blocks)
+    shard = Shard(tuple(block.rows for block in blocks))
     if shard.total == 0:
-        raise _misshapen("audio", audio)
+        raise _invalid_embeddings("audio", audio)
     dtype = torch.promote_types(audio.dtype, torch.float32)
     return Pairs(
         audio.to(dtype),
         text.to(dtype),
-        _numbers(every, shard).to(audio.device),
+        _number_clips(blocks, shard).to(audio.device),
         None if weights is None else shard.all_gather(weights.detach().to(audio.device, dtype)),
         shard,
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Facts:
-    """What a process tells the others of its rows before any tensor is exchanged."""
+class _Block:
+    """Description of one process's rows, exchanged before any tensor."""
 
     rows: int = 0
     clips: list[Hashable] | None = None
     settings: tuple[tuple[str, Any], ...] = ()
-    problem: InvalidInputError | None = None
+    error: InvalidInputError | None = None
 
 
-def _facts(audio: Tensor, text: Tensor, clip_ids: ClipIds | None, weights: Tensor | None) -> _Facts:
+def _describe(
+    audio: Tensor, text: Tensor, clip_ids: ClipIds | None, weights: Tensor | None
+) -> _Block:
     try:
         _check_embeddings(audio, text)
         _check_clip_ids(clip_ids, len(audio))
         _check_weights(weights, len(audio))
     except InvalidInputError as error:
-        return _Facts(problem=error)
+        return _Block(error=error)
     settings = {
         "embeddings of width": audio.shape[1],
         "audio of dtype": audio.dtype,
@@ -137,27 +143,27 @@ def _facts(audio: Tensor, text: Tensor, clip_ids: ClipIds | None, weights: Tenso
         "weights": weights is not None,
     }
     clips = clip_ids.tolist() if isinstance(clip_ids, Tensor) else clip_ids
-    return _Facts(len(audio), None if clips is None else list(clips), tuple(settings.items()))
+    return _Block(len(audio), None if clips is None else list(clips), tuple(settings.items()))
 
 
-def _compare(every: list[_Facts]) -> None:
-    for rank, facts in enumerate(every):
-        for (name, first), (_, value) in zip(every[0].settings, facts.settings, strict=True):
+def _check_equal_settings(blocks: list[_Block]) -> None:
+    for rank, block in enumerate(blocks):
+        for (name, first), (_, value) in zip(blocks[0].settings, block.settings, strict=True):
             if value != first:
                 raise InvalidInputError(
                     f"process 0 has {name}: {first}, process {rank}: {value}; expected the same"
                 )
 
 
-def _numbers(every: list[_Facts], shard: Shard) -> Tensor:
-    """(B,), the clips numbered in the order of their first rows, alike on every process."""
+def _number_clips(blocks: list[_Block], shard: Shard) -> Tensor:
+    """Number the clips (B,) in the order of their first rows, equally on every process."""
     numbers: dict[Hashable, int] = {}
-    found: list[int] = []
-    for facts in every:
-        if facts.clips is None:
+    clips: list[int] = []
+    for block in blocks:
+        if block.clips is None:
             return torch.arange(shard.total)
-        found += [numbers.setdefault(clip, len(numbers)) for clip in facts.clips]
-    return torch.tensor(found)
+        clips += [numbers.setdefault(clip, len(numbers)) for clip in block.clips]
+    return torch.tensor(clips)
 
 
 def _check_embeddings(audio: Tensor, text: Tensor) -> None:
@@ -165,7 +171,7 @@ def _check_embeddings(audio: Tensor, text: Tensor) -> None:
         if not isinstance(points, Tensor):
             raise InvalidInputError(f"{name} is a {type(points).__name__}; expected a torch.Tensor")
         if points.ndim != 2 or points.shape[1] == 0 or not points.is_floating_point():
-            raise _misshapen(name, points)
+            raise _invalid_embeddings(name, points)
     if audio.shape != text.shape:
         raise InvalidInputError(
             f"audio has shape {tuple(audio.shape)} and text {tuple(text.shape)}; expected the same"
@@ -180,7 +186,7 @@ def _check_embeddings(audio: Tensor, text: Tensor) -> None:
             )
 
 
-def _misshapen(name: str, points: Tensor) -> InvalidInputError:
+def _invalid_embeddings(name: str, points: Tensor) -> InvalidInputError:
     return InvalidInputError(
         f"{name} has shape {tuple(points.shape)} and dtype {points.dtype}; "
         "expected floating-point embeddings (B, D) with B, D >= 1"
@@ -206,23 +212,16 @@ def _check_weights(weights: Tensor | None, rows: int) -> None:
     bad = ~((weights >= 0) & (weights <= 1))
     if bool(bad.any()):
         raise InvalidInputError(
-            f"weights hold {weights[bad][0].item()}; expected numbers within 0 and 1"
+            f"weights contains {weights[bad][0].item()}; expected numbers from 0 to 1"
         )
 
 
-def _measured(metric: Metric, x: Tensor, y: Tensor) -> Tensor:
+def _finite_distances(metric: Metric, x: Tensor, y: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        found = metric(x, y)
-    if not bool(torch.isfinite(found).all()):
+        distances = metric(x, y)
+    if not bool(torch.isfinite(distances).all()):
         raise InvalidInputError(
-            "the metric gave NaN or infinite distances for finite embeddings; "
+            "the metric returned NaN or infinite distances for finite embeddings; "
             "expected finite metric parameters"
         )
-    return found
-
-
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    """Return the value; raise InvalidInputError unless it is one of those allowed."""
-    if value not in allowed:
-        raise InvalidInputError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
-    return value
+    return distances

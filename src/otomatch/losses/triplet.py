@@ -1,8 +1,8 @@
-"""Baselines: losses that compare each pair of a batch with its negatives.
+"""Triplet losses: baselines that compare each pair of a batch with its negatives.
 
-Their call, the option `gather`, and what they raise are those of all losses (see `pair_batch`).
-A process scores its audio clips against all captions. What its captions score against all clips
-lies in columns that spread over the processes; they reduce these, and each takes its own.
+With several processes, each scores its audio clips against all captions. The scores of its captions
+against all clips are columns, spread over the processes; all of them reduce these, and each uses
+its own.
 """
 
 import math
@@ -10,24 +10,24 @@ import math
 import torch
 from torch import Tensor, nn
 
-from otomatch.errors import InvalidInputError
-from otomatch.losses.pair_batch import ClipIds, Metric, one_of, open_pairs
+from otomatch.errors import non_negative, one_of
+from otomatch.losses.pair_batch import ClipIds, Metric, prepare_pairs
 
 
 class TripletLoss(nn.Module):
-    """Triplet loss in both directions: each pair must beat its negatives by a margin.
+    """Triplet loss in both directions: a pair must score higher than its negatives by a margin.
 
-    The score is s_ij = 1 - d_M(x_i, y_j)^2 / 2, for unit vectors and M = I their cosine. With
-    h_ij = max(0, margin + s_ij - s_ii), the loss is the mean over audio clips i of the sum (or the
-    largest) of h_ij over the captions j of other clips, plus the same over captions.
+    The score is s_ij = 1 - d_M(x_i, y_j)^2 / 2, the cosine for unit vectors and M = I. With h_ij =
+    max(0, margin + s_ij - s_ii), the loss is the mean over audio clips i of the sum (or the
+    maximum) of h_ij over the captions j of other clips, plus the same over captions.
 
     Args:
-        margin: >= 0, in units of the score (which spans -1 to 1).
-        negatives: "sum" over all negatives, or the "hardest" alone.
-        gather: whether processes share the batch.
+        margin: Margin in units of the score (which ranges from -1 to 1), >= 0.
+        negatives: "sum" over all negatives, or only the "hardest".
+        gather: True if processes share the batch.
 
     Raises:
-        InvalidInputError: margin is negative or NaN, or negatives none of the above.
+        InvalidInputError: margin is not a finite number >= 0, or negatives is unknown.
 
     Shape:
         audio (B, D), text (B, D) -> scalar. See `otomatch.losses.pair_batch` for the call.
@@ -35,19 +35,19 @@ class TripletLoss(nn.Module):
 
     def __init__(self, margin: float = 0.2, negatives: str = "sum", gather: bool = False) -> None:
         super().__init__()
-        self.margin = _checked_margin(margin)
+        self.margin = non_negative("margin", margin)
         self.negatives = one_of("negatives", negatives, ("sum", "hardest"))
         self.gather = gather
 
     def forward(
         self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
     ) -> Tensor:
-        """Return the loss; see the class, and `pair_batch` for the arguments."""
-        pairs = open_pairs(audio, text, clip_ids, gather=self.gather)
+        """Return the loss; see `otomatch.losses.pair_batch` for the arguments."""
+        pairs = prepare_pairs(audio, text, clip_ids, gather=self.gather)
         scores, same, shard = pairs.similarities(metric), pairs.same_clip(), pairs.shard
-        right = pairs.right(scores)
-        by_audio = (self.margin + scores - right[:, None]).clamp(min=0).masked_fill(same, 0)
-        by_text = (self.margin + scores - shard.all_gather(right)).clamp(min=0).masked_fill(same, 0)
+        own = pairs.positives(scores)
+        by_audio = (self.margin + scores - own[:, None]).clamp(min=0).masked_fill(same, 0)
+        by_text = (self.margin + scores - shard.all_gather(own)).clamp(min=0).masked_fill(same, 0)
         if self.negatives == "sum":
             part = by_audio.sum() + by_text.sum()
         else:
@@ -55,33 +55,33 @@ class TripletLoss(nn.Module):
         return shard.sum_of_parts(part / shard.total)
 
     def extra_repr(self) -> str:
-        """Say the options in the module's printed form."""
+        """Return the options for the printed module."""
         return f"margin={self.margin}, negatives={self.negatives!r}, gather={self.gather}"
 
 
 class WeightedTripletLoss(nn.Module):
-    """Triplet loss that weighs each pair by a polynomial of its similarity, in both directions.
+    """Triplet loss that weights pairs by a polynomial of their similarity, in both directions.
 
-    The universal weighting of Wei et al. (CVPR 2020, arXiv 2010.03403), as Mei et al. (Interspeech
-    2022, arXiv 2203.15537) use it for audio and text, with the constants of their published code
-    (which also passes over pairs that score above 1 - 1e-5). The score is s_ij = 1 - d_M(x_i,
-    y_j)^2 / 2, for unit vectors and M = I their cosine. A query i counts where its hardest negative
-    n_i, the highest score among the items of other clips, comes within the margin: n_i + margin >
-    s_ii. It then adds P(s_ii) + N(n_i),
+    Universal weighting (Wei et al., CVPR 2020, arXiv 2010.03403) as used for audio and text by Mei
+    et al. (Interspeech 2022, arXiv 2203.15537), with the constants of their published code (which
+    also skips pairs that score above 1 - 1e-5). The score is s_ij = 1 - d_M(x_i, y_j)^2 / 2, the
+    cosine for unit vectors and M = I. A query i counts if its hardest negative n_i, the highest
+    score among the items of other clips, is within the margin: n_i + margin > s_ii. It then adds
+    P(s_ii) + N(n_i) with
 
-        P(s) = max(0, 0.5 - 0.7 s + 0.2 s^2)     falls to 0 at s = 1
-        N(s) = max(0, 0.03 - 0.4 s + 0.9 s^2)    is 0 for 0.096 <= s <= 0.349, and rises above
+        P(s) = max(0, 0.5 - 0.7 s + 0.2 s^2)     decreases to 0 at s = 1
+        N(s) = max(0, 0.03 - 0.4 s + 0.9 s^2)    is 0 for 0.096 <= s <= 0.349, increases above
 
-    and the loss is the sum over the queries of both directions, divided by B. Whether a query
-    counts has no gradient, so the loss jumps at the margin. N also rises below 0.096: a hardest
-    negative that is less similar is pulled towards that, as published.
+    The loss is the sum over the queries of both directions, divided by B. Whether a query counts
+    has no gradient, so the loss is discontinuous at the margin. N also increases below 0.096, which
+    pulls hardest negatives that are less similar towards that value, as published.
 
     Args:
-        margin: >= 0, in units of the score (which spans -1 to 1).
-        gather: whether processes share the batch.
+        margin: Margin in units of the score (which ranges from -1 to 1), >= 0.
+        gather: True if processes share the batch.
 
     Raises:
-        InvalidInputError: margin is negative, infinite or NaN.
+        InvalidInputError: margin is not a finite number >= 0.
 
     Shape:
         audio (B, D), text (B, D) -> scalar. See `otomatch.losses.pair_batch` for the call.
@@ -89,30 +89,24 @@ class WeightedTripletLoss(nn.Module):
 
     def __init__(self, margin: float = 0.2, gather: bool = False) -> None:
         super().__init__()
-        self.margin = _checked_margin(margin)
+        self.margin = non_negative("margin", margin)
         self.gather = gather
 
     def forward(
         self, audio: Tensor, text: Tensor, metric: Metric, clip_ids: ClipIds | None = None
     ) -> Tensor:
-        """Return the loss; see the class, and `pair_batch` for the arguments."""
-        pairs = open_pairs(audio, text, clip_ids, gather=self.gather)
+        """Return the loss; see `otomatch.losses.pair_batch` for the arguments."""
+        pairs = prepare_pairs(audio, text, clip_ids, gather=self.gather)
         scores, shard = pairs.similarities(metric), pairs.shard
         others = scores.masked_fill(pairs.same_clip(), -math.inf)
         hardest = torch.cat([others.amax(1), shard.amax(others)[shard.own]])
-        right = pairs.right(scores).repeat(2)
-        counts = hardest + self.margin > right  # -inf, where there is no negative, does not
-        positive, negative = right[counts], hardest[counts]
+        own = pairs.positives(scores).repeat(2)
+        counts = hardest + self.margin > own  # False for -inf, where there is no negative
+        positive, negative = own[counts], hardest[counts]
         pull = (0.5 - 0.7 * positive + 0.2 * positive.square()).clamp(min=0).sum()
         push = (0.03 - 0.4 * negative + 0.9 * negative.square()).clamp(min=0).sum()
         return shard.sum_of_parts((pull + push) / shard.total)
 
     def extra_repr(self) -> str:
-        """Say the options in the module's printed form."""
+        """Return the options for the printed module."""
         return f"margin={self.margin}, gather={self.gather}"
-
-
-def _checked_margin(margin: float) -> float:
-    if not 0 <= margin < math.inf:
-        raise InvalidInputError(f"margin is {margin}; expected a finite number >= 0")
-    return margin

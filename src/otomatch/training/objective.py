@@ -74,5 +74,5 @@ class Objective:
             "marginal_error": last.error,
             "converged": float(last.converged),
             "plan_entropy": last.entropy,
-            "diagonal_mass": last.right,
+            "diagonal_mass": last.diagonal_mass,
         }

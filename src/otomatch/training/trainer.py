@@ -44,7 +44,7 @@ from otomatch.training.objective import Objective
 from otomatch.training.optim import parameter_groups, precision, schedule
 from otomatch.training.progress import print_skipped
 from otomatch.training.sections import MatchingConfig
-from otomatch.transport.spectrum import eigenvalues, spectrum
+from otomatch.transport.spectrum import eigenvalues, summarize_spectrum
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ class _Trainer:
         row = {"epoch": state.epoch + 1, **times, **means}
         if self.evidence is not None:
             row["clean_share"] = self.evidence.clean_share
-        row |= spectrum(values)
+        row |= summarize_spectrum(values)
         return row | {"score": progress.score(report), **progress.flat(report)}
 
     def _save(self) -> None:

@@ -3,11 +3,11 @@
 from otomatch.transport.ground_metrics import (
     GROUND_METRICS,
     Diagonal,
-    GroundMetric,
     Identity,
     LowRank,
     Mahalanobis,
 )
+from otomatch.transport.metric_base import GroundMetric
 from otomatch.transport.solvers import Plan, partial_sinkhorn, sinkhorn
 
 __all__ = [

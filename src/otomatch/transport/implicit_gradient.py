@@ -1,108 +1,100 @@
-"""Gradients of losses on transport plans, found at the solution.
+"""Gradients of functions of a partial plan by implicit differentiation at the solution.
 
-Nothing here records the solver's iterations, so memory does not grow with their number.
+Nothing here records the iterations of the solver, so memory does not grow with their number.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from otomatch.parallel.shard import Shard
-from otomatch.transport.dual_ascent import at_work
+from otomatch.transport.dual_ascent import to_solver_dtype
 from otomatch.transport.solvers import Plan
 
 
-class KnownGradient(torch.autograd.Function):
-    """A value whose gradient with respect to the cost is known: all that is kept for backward."""
-
-    @staticmethod
-    def forward(ctx: Any, cost: Tensor, value: Tensor, slope: Tensor) -> Tensor:  # noqa: ARG004
-        """Keep the slope (n, m) of the value in the cost (n, m)."""
-        ctx.save_for_backward(slope)
-        return value.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """The slope, times the gradient of what the value goes into."""
-        (slope,) = ctx.saved_tensors
-        return gradient * slope, None, None
-
-
-def partial_slope(target: Tensor, plan: Plan, shard: Shard) -> Tensor:
-    """Epsilon times the gradient of -sum T log P in C, for a partial plan P.
+def partial_gradient(target: Tensor, plan: Plan, shard: Shard) -> Tensor:
+    """Return epsilon times the gradient of -sum_ij T_ij log P_ij in C, for a partial plan P.
 
     Differentiating the optimality conditions, log P moves by -dC/epsilon plus one unknown for each
     tight row, each tight column and the total mass. Their adjoints z minimise
     sum_ij P_ij (z_i + z_j + z_0)^2 / 2 + T_ij (z_i + z_j + z_0), with z = 0 on slack rows and
-    columns; then the gradient is T + P_ij (z_i + z_j + z_0).
+    columns. The gradient is then T_ij + P_ij (z_i + z_j + z_0).
 
-    Given the others, each z_i follows by itself, which eliminates the rows. The system that is left
-    for y = (z_j, z_0) lies on every process; an iteration costs one all-reduce.
+    Each z_i of a row is a function of the other unknowns, which eliminates the rows. The remaining
+    system for y = (z_j, z_0) is solved on every process; an iteration costs one all-reduce.
 
     Args:
-        target: T, the rows (B_r, B) that are here.
-        plan: likewise.
-        shard: which rows these are.
+        target: T, this process's rows (B_r, B).
+        plan: Plan P with the same rows.
+        shard: Rows that this process holds.
 
     Returns:
-        (B_r, B).
+        Tensor of shape (B_r, B).
     """
-    P, T = at_work(plan.plan, shard), at_work(target, shard)
+    P, T = to_solver_dtype(plan.plan, shard), to_solver_dtype(target, shard)
     r, T_rows = P.sum(1), T.sum(1)
     over = torch.where((plan.f < 0).to(P.device) & (r > 0), 1 / r, 0)
     tight = torch.cat([(plan.g < 0).to(P), P.new_ones(1)])
-
-    def sums(by_column: Tensor, by_row: Tensor) -> Tensor:
-        return torch.cat([by_column, by_row.sum(0, keepdim=True)])
-
-    def rows(y: Tensor) -> Tensor:
-        return P @ y[:-1] + r * y[-1]
-
-    def columns(by_row: Tensor) -> Tensor:
-        return sums(P.T @ by_row, r * by_row)
-
-    right, weights, squares = shard.all_reduce_sum(
+    rhs, weights, squares = shard.all_reduce_sum(
         torch.stack(
             [
-                columns(over * T_rows) - sums(T.sum(0), T_rows),
-                sums(P.sum(0), r),
-                sums(torch.einsum("ij,ij,i->j", P, P, over), r * r * over),
+                _columns(P, r, over * T_rows) - _append_sum(T.sum(0), T_rows),
+                _append_sum(P.sum(0), r),
+                _append_sum(torch.einsum("ij,ij,i->j", P, P, over), r * r * over),
             ]
         )
     )
 
     def apply(y: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
         by_column = weights[:-1] * (y[:-1] + y[-1])
-        moved = shard.all_reduce_sum(sums(columns(over * rows(y)), stop.to(y).reshape(1)))
-        return tight * (sums(by_column, by_column) - moved[:-1]), moved[-1] > 0
+        by_row = _columns(P, r, over * _rows(P, r, y))
+        moved = shard.all_reduce_sum(_append_sum(by_row, stop.to(y).reshape(1)))
+        return tight * (_append_sum(by_column, by_column) - moved[:-1]), moved[-1] > 0
 
-    # Rounding must not make an entry of the diagonal that cancels vanish, or negative.
+    # Keep diagonal entries that cancel from becoming 0 or negative by rounding.
     diagonal = torch.maximum(weights - squares, torch.finfo(r.dtype).eps * weights)
-    y = _least(apply, tight * right, tight * diagonal)
-    z_rows = -over * (T_rows + rows(y))
+    y = conjugate_gradient(apply, tight * rhs, tight * diagonal)
+    z_rows = -over * (T_rows + _rows(P, r, y))
     return (T + P * (z_rows[:, None] + y[:-1] + y[-1])).to(target)
 
 
-def _least(
-    apply: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], right: Tensor, diagonal: Tensor
-) -> Tensor:
-    """Solve A z = right by conjugate gradients, scaled by the diagonal.
+def _append_sum(by_column: Tensor, by_row: Tensor) -> Tensor:
+    return torch.cat([by_column, by_row.sum(0, keepdim=True)])
 
-    A is positive semi-definite, possibly singular, and `right` is in its range. Entries where the
-    diagonal is 0 stay 0. `apply` returns A z, and whether to stop: processes that solve one system
-    put their wishes to do so together, since their last bits may differ.
+
+def _rows(P: Tensor, r: Tensor, y: Tensor) -> Tensor:
+    return P @ y[:-1] + r * y[-1]
+
+
+def _columns(P: Tensor, r: Tensor, by_row: Tensor) -> Tensor:
+    return _append_sum(P.T @ by_row, r * by_row)
+
+
+def conjugate_gradient(
+    apply: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], rhs: Tensor, diagonal: Tensor
+) -> Tensor:
+    """Solve A z = rhs by conjugate gradients with a diagonal preconditioner.
+
+    A is positive semi-definite, possibly singular, with ``rhs`` in its range. Entries of z where
+    the diagonal is 0 stay 0.
+
+    Args:
+        apply: Function of a vector z and a flag that asks to stop. Returns A z and whether to stop:
+            processes that solve the same system must agree, since their last bits may differ.
+        rhs: Right-hand side (n,).
+        diagonal: Diagonal (n,) of A.
+
+    Returns:
+        z, shape (n,).
     """
     scale = torch.where(diagonal > 0, 1 / diagonal, 0)
-    z, residual = torch.zeros_like(right), right
+    z, residual = torch.zeros_like(rhs), rhs
     direction = scale * residual
     size = residual.dot(direction)
-    enough = (1e3 * torch.finfo(right.dtype).eps) ** 2 * size
+    enough = (1e3 * torch.finfo(rhs.dtype).eps) ** 2 * size
     done = size <= enough
-    for _ in range(4 * len(right)):
+    for _ in range(4 * len(rhs)):
         image, stop = apply(direction, done)
         if bool(stop):
             break

@@ -1,4 +1,4 @@
-"""Eigenvalues of a ground metric's matrix M, and their effective rank."""
+"""Eigenvalues of a ground metric's matrix M, and its effective rank."""
 
 import math
 
@@ -8,18 +8,25 @@ from torch import Tensor
 
 @torch.no_grad()
 def eigenvalues(matrix: Tensor) -> Tensor:
-    """Eigenvalues of a metric's M (D, D), largest first: (D,), float64, on the CPU."""
+    """Return the eigenvalues of a symmetric matrix (D, D) in descending order.
+
+    Returns:
+        Tensor of shape (D,), float64, on the CPU.
+    """
     values: Tensor = torch.linalg.eigvalsh(matrix.double().cpu())
     return values.flip(0)
 
 
 def effective_rank(values: Tensor) -> float:
-    """Exp of the entropy of the eigenvalues' shares, 1 to D; 0 where none is positive.
+    """Return the exponential of the entropy of the normalised eigenvalues.
 
-    Roy and Vetterli, The effective rank, 2007.
+    See Roy and Vetterli, The effective rank: A measure of effective dimensionality, 2007.
 
     Args:
-        values: (D,), in any order; negative ones, which rounding leaves, count as 0.
+        values: Eigenvalues (D,), in any order. Negative ones, which rounding leaves, count as 0.
+
+    Returns:
+        Number from 1 to D, or 0 if no eigenvalue is positive.
     """
     positive = values[values > 0].double()
     if not len(positive):
@@ -28,8 +35,8 @@ def effective_rank(values: Tensor) -> float:
     return math.exp(-torch.xlogy(shares, shares).sum().item())
 
 
-def spectrum(values: Tensor) -> dict[str, float]:
-    """What a row of the log says of M's eigenvalues, largest first, (D,)."""
+def summarize_spectrum(values: Tensor) -> dict[str, float]:
+    """Return the log columns that summarize eigenvalues (D,) in descending order."""
     return {
         "metric_smallest": values[-1].item(),
         "metric_largest": values[0].item(),
