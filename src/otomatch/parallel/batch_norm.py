@@ -1,6 +1,6 @@
-"""Batch norm over the global batch: training with W processes equals training with one.
+"""Batch norm over the global batch, so that training with W processes equals training with one.
 
-`torch.nn.SyncBatchNorm` does this on GPUs only; here the tensors may be anywhere.
+Unlike `torch.nn.SyncBatchNorm` it also runs on CPUs.
 """
 
 from typing import Any
@@ -16,26 +16,27 @@ from otomatch.parallel.shard import Shard
 
 
 class GlobalBatchNorm(_BatchNorm):
-    """Batch norm whose training statistics are those of the values on all processes.
+    """Batch norm with the statistics of the values on all processes in training.
 
-    Arguments, parameters and buffers are those of `torch.nn.BatchNorm2d`, and so are output,
-    gradients and running statistics on the concatenated input. Processes may hold different numbers
-    of values, or none. In evaluation mode, or with one process, it is plain batch norm.
+    Arguments, parameters and buffers are those of `torch.nn.BatchNorm2d`. Output, gradients and
+    running statistics equal those of `torch.nn.BatchNorm2d` on the concatenated input. Processes
+    may hold different numbers of values, or none. In evaluation mode, or with one process, this is
+    plain batch norm.
 
-    The gradients of weight and bias are this process's part, which `DistributedDataParallel`
-    averages like all others (see `otomatch.parallel.shard` for the convention). Collectives: one
+    The gradients of weight and bias are this process's part; `DistributedDataParallel` averages
+    them like all others (see `otomatch.parallel.shard` for the convention). Collectives: one
     all-gather forward and one all-reduce backward, of 2 C numbers.
 
     Shape:
-        (N, C, ...) -> the same.
+        x (N, C, ...) -> (N, C, ...).
 
     Raises:
-        InvalidInputError: in training, if all processes together hold fewer than two values per
+        InvalidInputError: In training, if all processes together hold fewer than two values per
             channel.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x; see the class."""
+        """Normalise x (N, C, ...) over all dimensions but the channels."""
         if not self.training or world_size() == 1:
             return super().forward(x)
         self._check_input_dim(x)
@@ -44,7 +45,7 @@ class GlobalBatchNorm(_BatchNorm):
         if count < 2:
             raise InvalidInputError(
                 f"batch norm got {count:.0f} values per channel on all processes together; "
-                "expected at least 2 in training"
+                "expected at least 2 in training; use larger batches"
             )
         if self.track_running_stats:
             self._track(mean, variance * (count / (count - 1)))
@@ -64,7 +65,7 @@ class GlobalBatchNorm(_BatchNorm):
         assert self.running_var is not None  # noqa: S101
         self.num_batches_tracked.add_(1)
         step = self.momentum
-        if step is None:  # the mean of all batches so far
+        if step is None:  # mean of all batches so far
             step = 1 / float(self.num_batches_tracked.item())
         self.running_mean.lerp_(mean.to(self.running_mean), step)
         self.running_var.lerp_(variance.to(self.running_var), step)
@@ -77,13 +78,13 @@ class GlobalBatchNorm(_BatchNorm):
 
 
 def convert_batch_norm(module: nn.Module) -> nn.Module:
-    """Put a `GlobalBatchNorm` in the place of every batch norm within a module.
+    """Replace every batch norm layer of a module by a `GlobalBatchNorm`.
 
-    The new layers hold the old ones' parameters and buffers, so optimisers and state dicts made
-    before keep working. Call it on every process; the model is saved as it would be without.
+    The new layers share the parameters and buffers of the old ones, so existing optimizers and
+    state dicts keep working. Call it on every process.
 
     Returns:
-        The module itself, or the new layer if it is a batch norm.
+        The module itself, or the new layer if the module is a batch norm.
     """
     converted = module
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
@@ -102,32 +103,32 @@ def convert_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def _moments(x: Tensor, shard: Shard) -> tuple[Tensor, Tensor, float]:
-    """Mean and variance (C,), float64, and number of all processes' values per channel.
+    """Return the mean and variance (C,), float64, and the number of values per channel, over all.
 
-    Each process finds its own; then those are put together (Chan, Golub and LeVeque, 1983), which
-    cancels nothing, as a sum of squares would.
+    Each process computes its own moments, which are then combined (Chan, Golub and LeVeque, 1983)
+    without the cancellation of a sum of squares.
     """
     channels = x.shape[1]
     count = x.numel() // channels
     own = x.new_zeros(2, channels, dtype=torch.float64)
     if count:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        own[1], own[0] = torch.var_mean(wide, _but_channels(x), correction=0)
+        own[1], own[0] = torch.var_mean(wide, _all_but_channels(x), correction=0)
     numbers = torch.cat([own.flatten(), own.new_full((1,), count)])
-    every = shard.all_gather(numbers[None])
-    shares = every[:, -1:] / every[:, -1].sum().clamp(min=1)
-    means, variances = every[:, :channels], every[:, channels:-1]
+    moments = shard.all_gather(numbers[None])
+    shares = moments[:, -1:] / moments[:, -1].sum().clamp(min=1)
+    means, variances = moments[:, :channels], moments[:, channels:-1]
     mean = (shares * means).sum(0)
     variance = (shares * (variances + (means - mean).square())).sum(0)
-    return mean, variance, every[:, -1].sum().item()
+    return mean, variance, moments[:, -1].sum().item()
 
 
-def _but_channels(x: Tensor) -> list[int]:
+def _all_but_channels(x: Tensor) -> list[int]:
     return [0, *range(2, x.ndim)]
 
 
 class _Normalise(torch.autograd.Function):
-    """(x - mean) * spread * weight + bias, whose mean and spread depend on all processes' x."""
+    """(x - mean) * spread * weight + bias, where mean and spread depend on all processes' x."""
 
     @staticmethod
     def forward(
@@ -153,7 +154,7 @@ class _Normalise(torch.autograd.Function):
         along = (-1, *[1] * (x.ndim - 2))
         unit = (x - mean.view(along)) * spread.view(along)
         gradient = gradient.to(unit.dtype)
-        axes = _but_channels(x)
+        axes = _all_but_channels(x)
         own = torch.stack([(gradient * unit).sum(axes), gradient.sum(axes)])
         by_unit, by_one = ctx.shard.all_reduce_sum(own) / ctx.count
         by_x = gradient - by_one.view(along) - unit * by_unit.view(along)
