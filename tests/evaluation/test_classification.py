@@ -184,13 +184,13 @@ def test_a_report_becomes_plain_json():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"names": ["dog", "rain"]}, "3 classes with 2 names, 2 of them different"),
-        ({"names": ["dog", "rain", "dog"]}, "3 classes with 3 names, 2 of them different"),
+        ({"names": ["dog", "rain"]}, "3 classes have 2 names, 2 of them different"),
+        ({"names": ["dog", "rain", "dog"]}, "3 classes have 3 names, 2 of them different"),
         ({"scores": np.zeros((2, 1)), "names": ["dog"]}, "expected at least two classes"),
         ({"labels": [0]}, r"labels have shape \(1,\) .* for 2 clips"),
         ({"labels": [0.0, 1.0]}, "type float64 for 2 clips; expected one whole number"),
-        ({"labels": [0, 3]}, "labels hold 3; expected 0 to 2"),
-        ({"labels": [-1, 1]}, "labels hold -1; expected 0 to 2"),
+        ({"labels": [0, 3]}, "labels contain 3; expected 0 to 2"),
+        ({"labels": [-1, 1]}, "labels contain -1; expected 0 to 2"),
         ({"scores": np.full((2, 3), np.nan)}, "scores contain NaN"),
         ({"block": 0}, "block is 0"),
     ],

@@ -174,7 +174,7 @@ def test_a_plan_that_has_not_converged_is_told():
         ({"partitions": 0}, "partitions is 0"),
         ({"epsilon": 0}, "epsilon is 0"),
         ({"scale": "max"}, "scale is 'max'; expected one of full, batch"),
-        ({"cost": -torch.ones(4, 4), "scale": "batch"}, "holds -1.0 and scale is 'batch'"),
+        ({"cost": -torch.ones(4, 4), "scale": "batch"}, "contains -1.0 and scale is 'batch'"),
     ],
 )
 def test_wrong_arguments_are_named(change, message):

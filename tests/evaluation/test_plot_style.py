@@ -92,7 +92,8 @@ def test_a_picture_of_another_format_or_without_matplotlib_is_refused(tmp_path, 
 
 def test_importing_the_module_loads_no_matplotlib_and_drawing_no_pyplot(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from otomatch.evaluation.plots import style as plots; "
+        "import sys; from pathlib import Path; "
+        "from otomatch.evaluation.plots import style as plots; "
         "print('matplotlib' in sys.modules); "
         f"plots.save(plots.figure(2, 2)[0], Path({str(tmp_path / 'a.png')!r})); "
         "print('matplotlib.pyplot' in sys.modules)"

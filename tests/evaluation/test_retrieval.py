@@ -382,9 +382,9 @@ AUDIO, TEXT, OWNER = np.eye(3), np.eye(3)[[0, 1, 2, 2]], [0, 1, 2, 2]
         (AUDIO, TEXT, [0, 1, 2, 3], "row 3; expected 0 to 2"),
         (AUDIO, TEXT, [-1, 1, 2, 2], "row -1"),
         (AUDIO, TEXT, [0.0, 1.0, 2.0, 2.0], "whole row numbers"),
-        (AUDIO, TEXT, [[], [], [], []], "no clip at all"),
-        (AUDIO, TEXT, 0, "expected a row each"),
-        (AUDIO, TEXT, np.array(0), "expected a row each"),
+        (AUDIO, TEXT, [[], [], [], []], "names no clip"),
+        (AUDIO, TEXT, 0, "expected a sequence with a row"),
+        (AUDIO, TEXT, np.array(0), "expected a sequence with a row"),
     ],
 )
 def test_bad_input_is_refused_with_its_cause(audio, text, owner, message):
@@ -408,7 +408,7 @@ def test_bad_scores_and_options_are_refused_with_their_cause():
 def test_the_modality_gap_refuses_other_dimensions_and_nan():
     with pytest.raises(InvalidInputError, match="dimensions"):
         modality_gap(AUDIO, TEXT[:, :2])
-    with pytest.raises(InvalidInputError, match="text holds NaN"):
+    with pytest.raises(InvalidInputError, match="text contains NaN"):
         modality_gap(AUDIO, TEXT * np.nan)
 
 

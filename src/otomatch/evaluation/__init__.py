@@ -1,4 +1,8 @@
-"""Retrieval, zero-shot classification, modality gap and plans, measured and reported."""
+"""Evaluation: retrieval, zero-shot classification, modality gap and batch plans.
+
+`ranks`, `retrieval`, `classification`, `gap_measures` and `minibatch_plans` take tensors;
+`evaluator` and `zero_shot` take a model and a data set. `tables` and `plots` show the reports.
+"""
 
 from otomatch.evaluation.classification import (
     ClassificationReport,

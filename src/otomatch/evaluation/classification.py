@@ -1,17 +1,17 @@
-"""Classification by similarity: each clip is given the class whose embedding is nearest to its own.
+"""Classification by similarity: each clip is assigned the class with the nearest embedding.
 
-Classification is retrieval among the classes, so the conventions are those of
-`otomatch.retrieval`, ties counting against the system:
+Classification is retrieval among the classes, so the conventions are those of `otomatch.retrieval`;
+in particular, ties count against the system:
 
-- Accuracy (percent): the share of clips whose own class is nearer than every other. Where another
-  class is as near, the clip counts as taken for that one; a scorer that returns one constant has
+- Accuracy (percent): the share of clips whose own class is nearer than every other class. A clip
+  whose own class ties with another counts as the other; a scorer that returns a constant has
   accuracy 0.
-- Average precision of a class: all clips are ranked for it; the sum of i / rank_i over its own
-  clips, divided by their number, where rank_i is 1-based: the number of clips of other classes at
-  least as near, plus i. Without ties it equals scikit-learn's ``average_precision_score``.
-- mAP (fraction): its mean over the classes that have clips, each counting alike (macro).
+- Average precision of a class: all clips are ranked for the class; the sum of i / rank_i over its
+  own clips, divided by their number, where rank_i is 1-based: the number of clips of other classes
+  at least as near, plus i. Without ties it equals scikit-learn's ``average_precision_score``.
+- mAP (fraction): the unweighted mean of average precision over the classes that have clips (macro).
 
-A class without clips is still a class that clips can be taken for.
+Clips may also be assigned a class that has no clips of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,15 +37,16 @@ from otomatch.evaluation.retrieval import summarise
 
 @dataclass(frozen=True)
 class ClassificationReport:
-    """How well clips are told apart.
+    """Report of a classification.
 
     Attributes:
-        classes: names of the C classes.
-        confusion: C rows of C counts: how many clips of each class (row) were taken for each
-            (column).
-        map: mean average precision over the classes that have clips, 0 to 1.
-        transductive: the same by a transport plan between all clips and all classes, if it was
-            computed. It knows how many clips each class has; not comparable.
+        classes: Names of the C classes.
+        confusion: C rows of C counts: number of clips of each class (row) that were assigned each
+            class (column).
+        map: Mean average precision over the classes that have clips, 0 to 1.
+        transductive: Report of a classification by a transport plan between all clips and all
+            classes, if it was computed. It uses the number of clips of each class, so the two are
+            not comparable.
     """
 
     classes: tuple[str, ...]
@@ -60,19 +61,19 @@ class ClassificationReport:
 
     @property
     def accuracy(self) -> float:
-        """Share of the clips taken for their own class, percent."""
+        """Share of the clips assigned their own class, in percent."""
         return 100.0 * sum(row[own] for own, row in enumerate(self.confusion)) / self.clips
 
     @property
     def class_accuracy(self) -> dict[str, float | None]:
-        """The same for the clips of each class, percent; None where a class has no clips."""
+        """Accuracy of each class in percent, None for a class without clips."""
         return {
             name: 100.0 * row[own] / sum(row) if any(row) else None
             for own, (name, row) in enumerate(zip(self.classes, self.confusion, strict=True))
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON."""
+        """Return the report as values that JSON can store."""
         return {
             "clips": self.clips,
             "accuracy": self.accuracy,
@@ -87,21 +88,21 @@ class ClassificationReport:
 def classify_embeddings(
     audio: Array, classes: Array, labels: Sequence[int], names: Sequence[str], block: int = BLOCK
 ) -> ClassificationReport:
-    """Give each clip the class at the smallest Euclidean distance.
+    """Assign each clip the class at the smallest Euclidean distance.
 
-    Only ``block`` rows of the distances are held. Distances that differ by no more than rounding
-    can explain are ties, as in `rank_embeddings`.
+    At most ``block`` rows of distances are in memory. Distances that differ by no more than
+    rounding errors are ties, as in `rank_embeddings`.
 
     Args:
-        audio: (n, D), one row per clip; whitened where a ground metric is used.
-        classes: (C, D), one row per class, at least two.
+        audio: Embeddings (n, D), one row per clip; whiten them first if a ground metric is used.
+        classes: Embeddings (C, D), one row per class, at least two.
         labels: (n,) row of each clip's class.
-        names: (C,) of the classes, all different.
-        block: rows that are worked on at once; changes speed and memory, not the result.
+        names: (C,) names of the classes, all different.
+        block: Number of rows to process at once; affects speed and memory, not the result.
 
     Raises:
-        InvalidInputError: for labels or names of another number, labels out of range, names that
-            repeat, fewer than two classes, or as for `rank_embeddings`.
+        InvalidInputError: If the number of labels or names does not match, a label is out of range,
+            a name repeats, or there are fewer than two classes; and as for `rank_embeddings`.
 
     Example:
         >>> classify_embeddings(torch.eye(2), torch.eye(2), [0, 1], ["rain", "dog"]).accuracy
@@ -125,17 +126,17 @@ def classify_scores(
     tolerance: float = 0.0,
     block: int = BLOCK,
 ) -> ClassificationReport:
-    """Give each clip the class of the highest score.
+    """Assign each clip the class with the highest score.
 
     Args:
-        scores: (n, C), clips by classes. Infinities are allowed, NaN is not.
+        scores: Scores (n, C), clips by classes. Infinities are allowed, NaN is not.
         labels: (n,) column of each clip's class.
-        names: (C,) of the classes, at least two, all different.
-        tolerance: scores that differ by no more tie, as in `rank_scores`.
-        block: rows that are worked on at once; changes speed and memory, not the result.
+        names: (C,) names of the classes, at least two, all different.
+        tolerance: Largest difference between scores that tie, as in `rank_scores`.
+        block: Number of rows to process at once; affects speed and memory, not the result.
 
     Raises:
-        InvalidInputError: as for `classify_embeddings` and `rank_scores`.
+        InvalidInputError: As for `classify_embeddings` and `rank_scores`.
     """
     scores = as_matrix("scores", scores)
     ranks = rank_scores(scores, _clips_of(labels, names, *scores.shape), tolerance, block)
@@ -149,21 +150,21 @@ def classify_scores(
 def _clips_of(
     labels: Sequence[int], names: Sequence[str], clips: int, classes: int
 ) -> list[list[int]]:
-    """The clips of each class, C lists of rows."""
+    """Return the rows of the clips of each class."""
     if len(names) != classes or classes < 2 or len(set(names)) < classes:
         raise InvalidInputError(
-            f"{classes} classes with {len(names)} names, {len(set(names))} of them different; "
-            "expected at least two classes, each with a name of its own"
+            f"{classes} classes have {len(names)} names, {len(set(names))} of them different; "
+            "expected at least two classes, each with a different name"
         )
     own = np.asarray(labels)
     if own.shape != (clips,) or own.dtype.kind not in "iu":
         raise InvalidInputError(
             f"labels have shape {own.shape} and type {own.dtype} for {clips} clips; "
-            "expected one whole number each"
+            "expected one whole number for each clip"
         )
     if own.min() < 0 or own.max() >= classes:
-        wrong = own[(own < 0) | (own >= classes)][0]
-        raise InvalidInputError(f"labels hold {wrong}; expected 0 to {classes - 1}")
+        invalid = own[(own < 0) | (own >= classes)][0]
+        raise InvalidInputError(f"labels contain {invalid}; expected 0 to {classes - 1}")
     order = np.argsort(own, kind="stable")
     ends = np.searchsorted(own[order], np.arange(1, classes))
     return [rows.tolist() for rows in np.split(order, ends)]
@@ -172,16 +173,16 @@ def _clips_of(
 def _report(
     ranks: Ranks, names: Sequence[str], costs: Callable[[slice], Tensor], block: int
 ) -> ClassificationReport:
-    """Count what the clips were taken for; ``costs`` gives some rows of finite costs (n, C)."""
-    own, ahead, taken = np.empty((3, ranks.clips), np.int64)
+    """Count the assigned classes; ``costs`` returns some rows of the finite costs (n, C)."""
+    own, ahead, assigned = np.empty((3, ranks.clips), np.int64)
     own[ranks.clip], ahead[ranks.clip] = ranks.caption, ranks.captions_ahead
     for rows in blocks(ranks.clips, block):
-        # Where another class is at least as near, it is the nearest of the others.
+        # If another class is at least as near, the clip is assigned the nearest other class.
         others = costs(rows).cpu().numpy()
         others[np.arange(len(others)), own[rows]] = np.inf
-        taken[rows] = np.where(ahead[rows] > 0, others.argmin(axis=1), own[rows])
+        assigned[rows] = np.where(ahead[rows] > 0, others.argmin(axis=1), own[rows])
     count = len(names)
-    confusion = np.bincount(own * count + taken, minlength=count**2).reshape(count, count)
+    confusion = np.bincount(own * count + assigned, minlength=count**2).reshape(count, count)
     return ClassificationReport(
         classes=tuple(names),
         confusion=tuple(map(tuple, confusion.tolist())),

@@ -1,4 +1,4 @@
-"""Evaluate a model on a data set: per-query ranking first, the transductive plan beside it."""
+"""Evaluation of a model on a data set, per query and with a transductive plan."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,31 +23,36 @@ from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.embedding import EmbeddedPairs, embed_dataset
 from otomatch.transport.solvers import sinkhorn
 
-# One value for every loss, so that the transductive figures can be compared.
 PLAN_EPSILON = 0.05
+"""Epsilon of transductive plans, the same for every loss so that results are comparable."""
 PLAN_TOLERANCE = 1e-5
+"""Accuracy of the scores of `plan_scores`, within which scores tie."""
 
 
 @dataclass(frozen=True)
 class Evaluation(RetrievalReport):
-    """A `RetrievalReport` that says what it was measured on.
+    """A `RetrievalReport` with the data set it was measured on.
 
     Attributes:
-        dataset: name of the data set.
-        skipped: rows and files that could not be used, and why.
+        dataset: Name of the data set.
+        skipped: Rows and files that could not be used, with reasons.
     """
 
     dataset: str = ""
     skipped: tuple[Skipped, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON."""
+        """Return the report as values that JSON can store."""
         skipped = [{"name": entry.name, "reason": entry.reason} for entry in self.skipped]
         return {"dataset": self.dataset, **super().to_dict(), "skipped": skipped}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Undo `to_dict`. Raises InvalidInputError for a missing or malformed field."""
+        """Create a report from the result of `to_dict`.
+
+        Raises:
+            InvalidInputError: If a field is missing or malformed.
+        """
         report = RetrievalReport.from_dict(data)
         try:
             dataset = str(data["dataset"])
@@ -69,25 +74,25 @@ def evaluate(
     epsilon: float = PLAN_EPSILON,
     progress: bool = False,
 ) -> Evaluation:
-    """Measure retrieval in both directions, and the modality gap.
+    """Evaluate retrieval in both directions, and the modality gap.
 
-    Where several processes have joined (torchrun), all of them must call it; they share the work
-    and get the same report.
+    In a process group (torchrun), all processes must call this; they share the work and get the
+    same report.
 
     Args:
-        model: any model.
-        dataset: an open data set, or what `open_dataset` opens.
-        ks: values of k for recall@k.
-        map_ks: values of k for mAP@k.
-        epsilon: entropic regularisation of the transductive plan, in units of the largest
+        model: Model to evaluate.
+        dataset: Open data set, or a reference that `open_dataset` accepts.
+        ks: Values of k for recall@k.
+        map_ks: Values of k for mAP@k.
+        epsilon: Entropic regularisation of the transductive plan, in units of the largest
             distance.
-        progress: show progress bars.
+        progress: True to show progress bars.
 
     Returns:
-        Per-query figures; the transductive ones are in ``transductive``.
+        Results per query; ``transductive`` holds the transductive ones.
 
     Raises:
-        DatasetError: no clip has a caption, or none could be read.
+        DatasetError: If no clip has a caption, or none can be read.
     """
     if not isinstance(dataset, CaptionDataset):
         dataset = open_dataset(dataset)
@@ -109,17 +114,17 @@ def score_embeddings(
     ks: Sequence[int] = RECALL_KS,
     map_ks: Sequence[int] = MAP_KS,
 ) -> RetrievalReport:
-    """Rank by the model's distance, query by query.
+    """Evaluate embeddings per query by the model's distance.
 
-    The modality gap is that of the unit vectors: there every metric is on the same scale.
+    The modality gap is that of the unit vectors, on which all metrics have the same scale.
 
     Args:
-        model: whose ground metric ranks.
-        audio: unit vectors (n, D).
-        text: unit vectors (m, D).
+        model: Model whose ground metric is used.
+        audio: Unit vectors (n, D).
+        text: Unit vectors (m, D).
         text_clip: (m,) row of ``audio`` that each caption describes.
-        ks: values of k for recall@k.
-        map_ks: values of k for mAP@k.
+        ks: Values of k for recall@k.
+        map_ks: Values of k for mAP@k.
     """
     report = evaluate_embeddings(model.whiten(audio), model.whiten(text), text_clip, ks, map_ks)
     return replace(report, modality_gap=modality_gap(audio, text))
@@ -137,16 +142,16 @@ def _score_transductively(
 
 
 def plan_scores(model: AudioTextModel, audio: Tensor, text: Tensor, epsilon: float) -> Tensor:
-    """Logarithm of the transport plan between all of both, uniform marginals.
+    """Return the logarithm of the transport plan between all rows, with uniform marginals.
 
     Args:
-        model: whose ground metric gives the cost.
-        audio: unit vectors (n, D).
-        text: unit vectors (m, D).
-        epsilon: entropic regularisation, in units of the largest distance.
+        model: Model whose ground metric is the cost.
+        audio: Unit vectors (n, D).
+        text: Unit vectors (m, D).
+        epsilon: Entropic regularisation, in units of the largest distance.
 
     Returns:
-        Scores (n, m), exact to `PLAN_TOLERANCE`.
+        Scores (n, m), accurate to `PLAN_TOLERANCE`.
     """
     cost = model.distance(audio, text)
     return sinkhorn(cost / cost.max().clamp_min(torch.finfo(cost.dtype).tiny), epsilon).log_plan

@@ -1,10 +1,10 @@
-"""The gap between the modalities of a joint space, measured in three ways.
+"""Three measures of the gap between the modalities of a joint space.
 
-The distance of the means (Liang et al., Mind the Gap, NeurIPS 2022, arXiv 2203.02053) is what
-papers report, but it says little by itself: embeddings that shrink close it, and modalities whose
-means agree may still lie apart. So it stands beside two measures that no scaling or shift of the
-whole space changes: the distance in units of the spread within a modality, and how well a linear
-classifier tells the modalities apart.
+Papers report the distance between the means (Liang et al., Mind the Gap, NeurIPS 2022, arXiv
+2203.02053), which says little by itself: shrinking all embeddings closes it, and modalities with
+equal means can still be separated. The other two measures are invariant to scaling and shifting the
+whole space: the distance in units of the spread within a modality, and the accuracy of a linear
+classifier that separates the modalities.
 """
 
 from dataclasses import dataclass
@@ -20,26 +20,26 @@ from otomatch.evaluation.retrieval import modality_gap
 FOLDS = 5
 SHRINKAGE = 0.1
 _ROUNDING = 1e-12
-"""Lengths below this share of the embeddings' own are rounding."""
+"""Lengths below this share of the embeddings' own count as rounding errors."""
 
 
 @dataclass(frozen=True)
 class ModalityGap:
-    """How far apart audio and text lie.
+    """Gap between audio and text embeddings.
 
     Attributes:
-        distance: Euclidean distance of the mean audio and the mean text embedding, >= 0. Grows
-            with the scale of the embeddings.
-        relative: the same divided by the spread within a modality, >= 0; the spread is the root
+        distance: Euclidean distance between the mean audio and the mean text embedding, >= 0. It
+            grows with the scale of the embeddings.
+        relative: The distance divided by the spread within a modality, >= 0. The spread is the root
             mean squared distance to the modality's own mean, averaged over the two:
 
                 ||m_a - m_t|| / ((s_a + s_t) / 2),   s_a^2 = mean_i ||x_i - m_a||^2
 
-            inf where both modalities have collapsed, to two points; 0 where to one.
-        separability: balanced accuracy, in percent, of a linear classifier that tells audio from
-            text on held-out rows. Chance, and so a closed gap, is 50; 100 is full separation. It
-            falls a little below 50 where the means of the whole sample have been made equal:
-            what is held out then lies on the other side.
+            It is inf if both modalities have collapsed to two different points, 0 if to the same.
+        separability: Balanced accuracy in percent of a linear classifier that separates audio from
+            text on held-out rows. 50 is chance, a closed gap; 100 is full separation. It is
+            slightly below 50 if the means of the whole sample have been made equal, because
+            held-out rows then lie on the opposite side.
     """
 
     distance: float
@@ -54,28 +54,27 @@ def modality_gaps(
     folds: int = FOLDS,
     shrinkage: float = SHRINKAGE,
 ) -> ModalityGap:
-    """Measure the gap of the embeddings given; whitened ones give it in the ground metric.
+    """Measure the modality gap; whitened embeddings give the gap in the ground metric.
 
-    The classifier is linear discriminant analysis: w = S^-1 (m_a - m_t) with the threshold half
-    way between the means, where S is the covariance within a modality, averaged over the two and
-    shrunk: (1 - shrinkage) S + shrinkage tr(S)/D I. Both modalities count alike, however many rows
-    they have. It is fitted ``folds`` times, each time without one fold, on which it is tried.
-    Computed in float64 on the CPU; memory is O(folds D^2). The folds are always the same.
+    The classifier is linear discriminant analysis: w = S^-1 (m_a - m_t) with the threshold halfway
+    between the means, where S is the covariance within a modality, averaged over the two and
+    shrunk: (1 - shrinkage) S + shrinkage tr(S)/D I. Both modalities have equal weight, whatever
+    their number of rows. Its accuracy is cross-validated with ``folds`` folds, which are always the
+    same. Computed in float64 on the CPU; memory is O(folds D^2).
 
     Args:
-        audio: (n, D), one row per clip.
-        text: (m, D), one row per caption.
-        text_clip: the clip of each caption, as for `otomatch.retrieval.evaluate_embeddings`; a clip
-            and its captions are then held out together, and so are clips that share a caption.
-            None: the rows have nothing to do with each other.
-        folds: number of folds, >= 2; with more folds than clips each clip is one.
-        shrinkage: in (0, 1]. Small values find gaps along directions of little variance; they need
-            more rows than dimensions.
+        audio: Embeddings (n, D), one row per clip.
+        text: Embeddings (m, D), one row per caption.
+        text_clip: Clip of each caption, as for `otomatch.retrieval.evaluate_embeddings`; a clip and
+            its captions are then held out together, as are clips that share a caption. If None,
+            the rows are treated as independent.
+        folds: Number of folds, >= 2; if there are more folds than clips, each clip is one fold.
+        shrinkage: Shrinkage in (0, 1]. Small values find gaps along directions of little variance,
+            but need more rows than dimensions.
 
     Raises:
-        InvalidInputError: for empty, mis-shaped or non-finite embeddings, a ``text_clip`` that
-            does not fit, ``folds`` or ``shrinkage`` out of range, or too few clips to hold some
-            out.
+        InvalidInputError: If embeddings are empty, mis-shaped or not finite, ``text_clip`` does not
+            fit, ``folds`` or ``shrinkage`` is out of range, or there are too few clips.
 
     Example:
         >>> modality_gaps(torch.randn(90, 8), torch.randn(90, 8) + 9).separability
@@ -86,7 +85,8 @@ def modality_gaps(
     at_least("folds", folds, 1)
     if folds == 1 or not 0 < shrinkage <= 1:
         raise InvalidInputError(
-            f"folds is {folds} and shrinkage {shrinkage}; expected at least 2, and within (0, 1]"
+            f"folds is {folds} and shrinkage is {shrinkage}; expected at least 2 folds and a "
+            "shrinkage in (0, 1]"
         )
     fold_of = _folds(text_clip, len(rows[0]), len(rows[1]), folds)
     sides = _Side.of(rows[0], fold_of[0]), _Side.of(rows[1], fold_of[1])
@@ -95,7 +95,7 @@ def modality_gaps(
 
 @dataclass(frozen=True, eq=False)
 class _Moments:
-    """Number of some rows, their sum and the sum of their outer products, about a fixed point."""
+    """Number of rows, their sum and the sum of their outer products, about a fixed point."""
 
     count: int
     total: Tensor
@@ -117,7 +117,7 @@ class _Moments:
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """One modality: its mean, and the moments of its rows about that, whole and by fold."""
+    """One modality: its mean, and the moments of its rows about the mean, in total and by fold."""
 
     rows: Tensor
     fold: Ints
@@ -161,23 +161,23 @@ def _relative(distance: float, audio: _Side, text: _Side) -> float:
 
 
 def _separability(audio: _Side, text: _Side, shrinkage: float) -> float:
-    """Mean over the two modalities of the share of held-out rows on their own side, percent."""
-    right = [0.0, 0.0]
+    """Return the share of held-out rows on their own side, averaged over modalities, percent."""
+    correct = [0.0, 0.0]
     for number in sorted({*audio.parts, *text.parts}):
         weight, threshold = _classifier(audio, text, number, shrinkage)
         for i, (side, sign) in enumerate(((audio, 1), (text, -1))):
             score = sign * (_held_out(side.rows, side.fold, number) @ weight - threshold)
-            right[i] += float((score > 0).sum() + 0.5 * (score == 0).sum())
-    return 50 * (right[0] / len(audio.rows) + right[1] / len(text.rows))
+            correct[i] += float((score > 0).sum() + 0.5 * (score == 0).sum())
+    return 50 * (correct[0] / len(audio.rows) + correct[1] / len(text.rows))
 
 
 def _classifier(audio: _Side, text: _Side, number: int, shrinkage: float) -> tuple[Tensor, Tensor]:
-    """Weights (D,) and threshold from all folds but one; audio lies above the threshold."""
+    """Return weights (D,) and threshold from all folds but one; audio is above the threshold."""
     a, t = audio.without(number), text.without(number)
     mean_a, mean_t = audio.mean + a.mean, text.mean + t.mean
     within = (a.covariance + t.covariance) / 2
     level = within.trace() / len(within)
-    if not level > 0:  # both have collapsed: every direction is as good
+    if not level > 0:  # both have collapsed, so all directions are equivalent
         within, level = torch.zeros_like(within), torch.ones_like(level)
     within = (1 - shrinkage) * within
     within.diagonal().add_(shrinkage * level)
@@ -186,7 +186,7 @@ def _classifier(audio: _Side, text: _Side, number: int, shrinkage: float) -> tup
 
 
 def _folds(text_clip: TextClip | None, clips: int, captions: int, folds: int) -> tuple[Ints, Ints]:
-    """The fold of each clip (n,) and of each caption (m,)."""
+    """Return the fold of each clip (n,) and of each caption (m,)."""
     rng = np.random.default_rng(0)
     if text_clip is None:
         found = rng.permutation(clips) % folds, rng.permutation(captions) % folds
@@ -197,14 +197,14 @@ def _folds(text_clip: TextClip | None, clips: int, captions: int, folds: int) ->
     for name, fold in zip(("audio", "text"), found, strict=True):
         if len(np.unique(fold)) < 2:
             raise InvalidInputError(
-                f"all {len(fold)} {name} rows fall into one fold, which leaves none to learn from; "
-                "expected at least two clips with captions of their own"
+                f"all {len(fold)} {name} rows are in one fold, which leaves none to fit to; "
+                "expected at least two clips with different captions"
             )
     return found
 
 
 def _groups(text_clip: TextClip, clips: int, captions: int) -> Ints:
-    """A number for each clip and then each caption, (n + m,), the same where they are linked."""
+    """Return a group number for each clip, then each caption, (n + m,); linked ones share it."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -1,9 +1,9 @@
-"""How many items stand before each relevant one, from embeddings or from a matrix of scores.
+"""Ranks of relevant items, from embeddings or from a matrix of scores.
 
-For every relevant (clip, caption) pair two numbers are counted: the non-relevant clips at least as
+Two numbers are counted for every relevant (clip, caption) pair: the non-relevant clips at least as
 near to the caption as the clip, and the non-relevant captions at least as near to the clip as the
-caption. All metrics of `otomatch.retrieval` follow from these two, and both come from one pass
-over blocks of distances.
+caption. All metrics of `otomatch.retrieval` follow from these two, and both are computed in one
+pass over blocks of distances.
 """
 
 import warnings
@@ -27,18 +27,19 @@ BLOCK = 1024
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """How many non-relevant items stand before each relevant one. Ties stand before it.
+    """Number of non-relevant items ranked before each relevant one; ties rank before it.
 
     The four arrays are int64 of shape (P,), one entry per relevant (clip, caption) pair, sorted by
     caption.
 
     Attributes:
-        clip: row of the clip.
-        caption: index of the caption.
-        clips_ahead: non-relevant clips at least as near to the caption as this clip.
-        captions_ahead: non-relevant captions at least as near to the clip as this caption.
-        clips: number of clips.
-        captions: number of captions.
+        clip: Row of the clip.
+        caption: Index of the caption.
+        clips_ahead: Number of non-relevant clips at least as near to the caption as this clip.
+        captions_ahead: Number of non-relevant captions at least as near to the clip as this
+            caption.
+        clips: Number of clips.
+        captions: Number of captions.
     """
 
     clip: Ints
@@ -50,25 +51,25 @@ class Ranks:
 
 
 def rank_embeddings(audio: Array, text: Array, text_clip: TextClip, block: int = BLOCK) -> Ranks:
-    """Rank captions by their distance to clips, and clips by theirs to captions, in one pass.
+    """Rank captions by distance to clips, and clips by distance to captions, in one pass.
 
-    Distances are computed in float64, ``block`` clips by ``block`` captions at a time; no (n, m)
-    matrix is held. Two distances count as tied when they differ by no more than rounding can
-    explain: u (X + Y) on the distance, for the unit roundoff u of the input (float32's for half
-    precision too), plus 2 (D + 4) u64 (X + Y)^2 on its square for the arithmetic, where X and Y
-    are the largest norms on each side. So duplicates tie whatever the block, and a model that maps
-    everything to one point ranks every relevant item last.
+    Distances are computed in float64, ``block`` clips by ``block`` captions at a time, so that no
+    (n, m) matrix is in memory. Two distances tie if they differ by no more than rounding errors:
+    u (X + Y) on the distance, where u is the unit roundoff of the input (that of float32 for half
+    precision, too), plus 2 (D + 4) u64 (X + Y)^2 on its square for the arithmetic, where X and Y
+    are the largest norms of each modality. Duplicates therefore tie for every block size, and a
+    model that maps everything to one point ranks every relevant item last.
 
     Args:
-        audio: (n, D), one row per clip.
-        text: (m, D), one row per caption.
-        text_clip: (m,) the row of ``audio`` that each caption describes, or m sequences of rows
-            where a caption may describe several clips or none.
-        block: side of the blocks; changes speed and memory, not the result.
+        audio: Embeddings (n, D), one row per clip.
+        text: Embeddings (m, D), one row per caption.
+        text_clip: (m,) row of ``audio`` that each caption describes, or m sequences of rows if a
+            caption may describe several clips or none.
+        block: Side of the blocks; affects speed and memory, not the result.
 
     Raises:
-        InvalidInputError: for empty, mis-shaped or non-finite embeddings, for a ``text_clip`` of
-            another length, out of range or without any pair, or for ``block`` < 1.
+        InvalidInputError: If embeddings are empty, mis-shaped or not finite, if ``text_clip`` has
+            another length, is out of range or names no pair, or if ``block`` < 1.
     """
     at_least("block", block, 1)
     audio, text = as_matrix("audio", audio), as_matrix("text", text)
@@ -91,19 +92,19 @@ def rank_embeddings(audio: Array, text: Array, text_clip: TextClip, block: int =
 def rank_scores(
     scores: Array, text_clip: TextClip, tolerance: float = 0.0, block: int = BLOCK
 ) -> Ranks:
-    """Rank captions and clips by given scores, higher being better.
+    """Rank captions and clips by given scores, where higher is better.
 
     Args:
-        scores: (n, m), clips by captions. Infinities are allowed, NaN is not.
-        text_clip: as in `rank_embeddings`.
-        tolerance: scores this much below a relevant one still tie with it; 0 where scores are
-            exact, the solver's accuracy where they come from one.
-        block: side of the blocks that are worked on; changes speed and memory, not the result.
+        scores: Scores (n, m), clips by captions. Infinities are allowed, NaN is not.
+        text_clip: Clip of each caption, as in `rank_embeddings`.
+        tolerance: Distance below a relevant score within which other scores tie with it: 0 for
+            exact scores, the solver's accuracy for scores computed by a solver.
+        block: Side of the blocks; affects speed and memory, not the result.
 
     Raises:
-        InvalidInputError: for empty, mis-shaped or NaN scores, for a ``text_clip`` of another
-            length, out of range or without any pair, for ``tolerance`` < 0 or infinite,
-            or ``block`` < 1.
+        InvalidInputError: If scores are empty, mis-shaped or NaN, if ``text_clip`` has another
+            length, is out of range or names no pair, if ``tolerance`` is negative or infinite, or
+            if ``block`` < 1.
     """
     at_least("block", block, 1)
     if not 0 <= tolerance < float("inf"):
@@ -112,7 +113,7 @@ def rank_scores(
     pairs = relevant_pairs(text_clip, *scores.shape)
     for rows in blocks(len(scores), block):
         if scores[rows].isnan().any():
-            raise InvalidInputError("scores contain NaN; expected numbers, higher for better")
+            raise InvalidInputError("scores contain NaN; expected numbers, where higher is better")
 
     def cost(rows: slice, columns: slice) -> Tensor:
         return -scores[rows, columns].double()
@@ -125,7 +126,7 @@ def rank_scores(
 def _limits(
     audio: Tensor, text: Tensor, pairs: tuple[Ints, Ints], reach: float, block: int
 ) -> Tensor:
-    """Largest squared distance, (P,), that ties with that of each pair; ``reach`` is X + Y."""
+    """Return the largest squared distance that ties with each pair's, (P,); ``reach`` is X + Y."""
     blur = max(_roundoff(audio.dtype), _roundoff(text.dtype)) * reach
     noise = 2 * (audio.shape[1] + 4) * _roundoff(torch.float64) * reach**2
     own = torch.empty(len(pairs[0]), dtype=torch.float64)
@@ -142,7 +143,7 @@ def _rank(
     shape: tuple[int, int],
     block: int,
 ) -> Ranks:
-    """Count, for each relevant pair, the non-relevant costs in its row and column <= its limit."""
+    """Count the non-relevant costs up to each relevant pair's limit, in its row and its column."""
     bounds = limit.cpu().numpy()
     by_clip, by_caption = (_Counter(index, bounds) for index in pairs)
     for rows in blocks(shape[0], block):
@@ -150,7 +151,7 @@ def _rank(
         for columns in blocks(shape[1], block):
             values = cost(rows, columns).cpu().numpy()
             here = mine[(pairs[1][mine] >= columns.start) & (pairs[1][mine] < columns.stop)]
-            # NaN compares false: a relevant item never stands before another
+            # NaN compares as false, so relevant items are never counted
             values[pairs[0][here] - rows.start, pairs[1][here] - columns.start] = np.nan
             by_clip.add(values, rows)
             by_caption.add(values.T, columns)
@@ -158,10 +159,10 @@ def _rank(
 
 
 class _Counter:
-    """Counts the costs within each pair's limit, line by line of a block of costs.
+    """Counts the costs up to each pair's limit in its line (row or column) of blocks of costs.
 
     The pairs are split into slots in which every line occurs at most once, so that one comparison
-    of a block with one limit per line serves a whole slot.
+    of a block with one limit per line handles a whole slot.
     """
 
     def __init__(self, line: Ints, limit: npt.NDArray[np.float64]) -> None:
@@ -173,66 +174,69 @@ class _Counter:
         self.slots = np.split(slots, np.cumsum(np.bincount(place))[:-1])
 
     def among(self, pairs: Ints, lines: slice) -> Ints:
-        """Those of ``pairs``, which are sorted by line, that belong to ``lines``."""
+        """Return those of ``pairs`` (sorted by line) that belong to ``lines``."""
         return pairs[slice(*np.searchsorted(self.line[pairs], (lines.start, lines.stop)))]
 
     def add(self, costs: npt.NDArray[np.float64], lines: slice) -> None:
-        """Count over ``costs``, one row per line of ``lines`` and any number of columns."""
+        """Count in ``costs``, one row for each of ``lines`` and any number of columns."""
         for slot in self.slots:
             here = self.among(slot, lines)
             if not len(here):
-                break  # a line that is missing in one slot is missing in all later ones
+                break  # lines missing in one slot are missing in all later ones
             found = costs if len(here) == len(costs) else costs[self.line[here] - lines.start]
             self.ahead[here] += np.count_nonzero(found <= self.limit[here, None], axis=1)
 
 
 def place_in_group(groups: Ints) -> Ints:
-    """0, 1, 2, ... within each run of equal values of a sorted array."""
+    """Return the position of each element within its run of equal values, in a sorted array."""
     return np.arange(len(groups)) - np.searchsorted(groups, groups)
 
 
 def relevant_pairs(text_clip: TextClip, clips: int, captions: int) -> tuple[Ints, Ints]:
-    """The relevant (clip, caption) pairs, sorted by caption, as two (P,) arrays.
+    """Return the relevant (clip, caption) pairs, sorted by caption, as two (P,) arrays.
 
     Raises:
-        InvalidInputError: for a ``text_clip`` of another length than ``captions``, with a clip out
-            of range, or without any pair.
+        InvalidInputError: If ``text_clip`` does not have ``captions`` entries, has a clip out of
+            range, or names no pair.
     """
     value = text_clip.detach().cpu().numpy() if isinstance(text_clip, Tensor) else text_clip
     if np.ndim(value) == 0 if isinstance(value, np.ndarray) else not isinstance(value, Sequence):
-        raise InvalidInputError(f"text_clip is a {type(text_clip).__name__}; expected a row each")
+        raise InvalidInputError(
+            f"text_clip is a {type(text_clip).__name__}; expected a sequence with a row for each "
+            "caption"
+        )
     if len(value) != captions:
         raise InvalidInputError(
-            f"text_clip has {len(value)} entries for {captions} captions; expected one each"
+            f"text_clip has {len(value)} entries for {captions} captions; expected one for each"
         )
     groups = [np.unique(np.asarray(rows)) for rows in value]
     clip = np.concatenate([rows for rows in groups if rows.size] or [np.empty(0, np.int64)])
     if not clip.size:
-        raise InvalidInputError("text_clip names no clip at all; expected at least one")
+        raise InvalidInputError("text_clip names no clip; expected at least one")
     if clip.dtype.kind not in "iu":
-        raise InvalidInputError(f"text_clip holds {clip.dtype} values; expected whole row numbers")
+        raise InvalidInputError(f"text_clip has {clip.dtype} values; expected whole row numbers")
     if clip.min() < 0 or clip.max() >= clips:
-        wrong = clip[(clip < 0) | (clip >= clips)][0]
+        invalid = clip[(clip < 0) | (clip >= clips)][0]
         raise InvalidInputError(
-            f"text_clip holds row {wrong}; expected 0 to {clips - 1}, as there are {clips} clips"
+            f"text_clip contains row {invalid}; expected 0 to {clips - 1} for {clips} clips"
         )
     caption = np.repeat(np.arange(captions), [rows.size for rows in groups])
     return clip.astype(np.int64), caption.astype(np.int64)
 
 
 def as_matrix(name: str, value: Array) -> Tensor:
-    """A two-dimensional, non-empty, real tensor where float64 exists; no copy where possible."""
+    """Return a non-empty real matrix on a device that has float64, without a copy if possible."""
     if isinstance(value, Tensor):
         found = value.detach().cpu() if value.device.type == "mps" else value.detach()
     else:
         array = np.asarray(value)
         if array.dtype.kind not in "fiu":
-            raise InvalidInputError(f"{name} holds {array.dtype} values; expected real numbers")
+            raise InvalidInputError(f"{name} has {array.dtype} values; expected real numbers")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # read-only memory is fine: nothing is written
+            warnings.simplefilter("ignore")  # nothing is written to read-only memory
             found = torch.from_numpy(np.ascontiguousarray(array))
     if found.is_complex() or found.dtype == torch.bool:
-        raise InvalidInputError(f"{name} holds {found.dtype} values; expected real numbers")
+        raise InvalidInputError(f"{name} has {found.dtype} values; expected real numbers")
     if found.ndim != 2 or not found.numel():
         raise InvalidInputError(
             f"{name} has shape {tuple(found.shape)}; expected two dimensions, neither empty"
@@ -241,19 +245,19 @@ def as_matrix(name: str, value: Array) -> Tensor:
 
 
 def _squared_norms(name: str, rows: Tensor, block: int) -> Tensor:
-    """Squared length of every row, float64; refuses rows that are not finite."""
+    """Return the squared length of every row in float64, refusing rows that are not finite."""
     norms = torch.cat([rows[b].double().square().sum(1) for b in blocks(len(rows), block)])
     bad = (~norms.isfinite()).nonzero()
     if len(bad):
         raise InvalidInputError(
-            f"{len(bad)} of {len(rows)} {name} rows, the first being {int(bad[0])}, hold NaN, "
+            f"{len(bad)} of {len(rows)} {name} rows, the first being {int(bad[0])}, contain NaN, "
             "infinite or enormous values; expected finite embeddings"
         )
     return norms
 
 
 def _roundoff(dtype: torch.dtype) -> float:
-    """Unit roundoff; integers are exact, half precision is treated as float32."""
+    """Return the unit roundoff; integers are exact, half precision is treated as float32."""
     return 2.0**-53 if dtype == torch.float64 or not dtype.is_floating_point else 2.0**-24
 
 

@@ -1,15 +1,15 @@
 """Retrieval metrics in both directions, from embeddings or from a matrix of scores.
 
-Text to audio: every caption is a query, the clips it describes are relevant (usually one).
-Audio to text: every clip is a query, all its captions are relevant. Which caption describes which
-clip is always given explicitly (``text_clip``), never inferred from the position, so the number of
-captions per clip may vary. A clip without captions is a distractor for text queries and no audio
-query; a caption without clips is the reverse.
+Text to audio: every caption is a query, and the clips it describes (usually one) are relevant.
+Audio to text: every clip is a query, and all its captions are relevant. Which caption describes
+which clip is given explicitly (``text_clip``), never inferred from the position, so the number of
+captions per clip may vary. A clip without captions is a distractor for text queries and is not used
+as an audio query; a caption without clips is treated likewise.
 
 Conventions:
 
-- A tie counts against the system. A relevant item's 0-based rank is the number of non-relevant
-  items that score at least as high: a scorer that returns one constant has recall@1 = 0.
+- Ties count against the system. A relevant item's 0-based rank is the number of non-relevant items
+  that score at least as high: a scorer that returns a constant has recall@1 = 0.
 - recall@k (percent): the share of queries whose best-ranked relevant item is within the top k.
 - mAP@k (fraction): mean over queries of the sum of i / rank_i over the hits within the top k,
   divided by the number of relevant items, where rank_i is the 1-based rank of the i-th best hit,
@@ -17,10 +17,10 @@ Conventions:
   captions give (1/1 + 2/5) / 5 = 0.28; with one relevant item it is 1 / rank.
 - Median rank: floor of the median of the 0-based best ranks, plus 1. Mean rank: their mean, plus 1.
 
-Embeddings are ranked by Euclidean distance, so give whitened ones where a ground metric is used.
-Ranking by a transport plan over the whole test set, as in arXiv 2405.10084, uses the knowledge of
-how many captions each clip has; pass that plan to `evaluate_scores` and put the result in
-``RetrievalReport.transductive``, beside the per-query figures.
+Embeddings are ranked by Euclidean distance, so whiten them first if a ground metric is used.
+Ranking by a transport plan over the whole test set, as in arXiv 2405.10084, uses the number of
+captions of each clip; pass such a plan to `evaluate_scores` and store the result in
+``RetrievalReport.transductive``, next to the results per query.
 """
 
 from collections.abc import Sequence
@@ -52,14 +52,14 @@ MAP_KS = (10,)
 
 @dataclass(frozen=True)
 class DirectionReport:
-    """How well one direction of retrieval works.
+    """Report of one direction of retrieval.
 
     Attributes:
-        recall: recall@k in percent, 0 to 100, by k.
-        map: mean average precision at k, 0 to 1, by k.
+        recall: Recall@k in percent, 0 to 100, by k.
+        map: Mean average precision at k, 0 to 1, by k.
         median_rank: floor(median of the 0-based best ranks) + 1.
-        mean_rank: mean of the 0-based best ranks + 1.
-        queries: number of queries.
+        mean_rank: Mean of the 0-based best ranks + 1.
+        queries: Number of queries.
     """
 
     recall: dict[int, float]
@@ -69,7 +69,7 @@ class DirectionReport:
     queries: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON; the values of k become strings."""
+        """Return the report as values that JSON can store; the values of k become strings."""
         return {
             "recall": {str(k): value for k, value in self.recall.items()},
             "map": {str(k): value for k, value in self.map.items()},
@@ -80,7 +80,11 @@ class DirectionReport:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Undo `to_dict`. Raises InvalidInputError for a missing or malformed field."""
+        """Create a report from the result of `to_dict`.
+
+        Raises:
+            InvalidInputError: If a field is missing or malformed.
+        """
         try:
             return cls(
                 recall={int(k): float(value) for k, value in data["recall"].items()},
@@ -95,17 +99,17 @@ class DirectionReport:
 
 @dataclass(frozen=True)
 class RetrievalReport:
-    """Both directions of retrieval on one test set.
+    """Report of both directions of retrieval on one test set.
 
     Attributes:
-        text_to_audio: captions as queries.
-        audio_to_text: clips as queries.
-        clips: number of clips.
-        captions: number of captions.
-        modality_gap: distance between the mean audio and the mean text embedding; None where only
+        text_to_audio: Report with captions as queries.
+        audio_to_text: Report with clips as queries.
+        clips: Number of clips.
+        captions: Number of captions.
+        modality_gap: Distance between the mean audio and the mean text embedding; None if only
             scores are known.
-        transductive: the same metrics ranked by a transport plan over the whole test set, if they
-            were computed. Not comparable with per-query ranking.
+        transductive: Report of ranking by a transport plan over the whole test set, if it was
+            computed; not comparable with ranking per query.
     """
 
     text_to_audio: DirectionReport
@@ -116,7 +120,7 @@ class RetrievalReport:
     transductive: "RetrievalReport | None" = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON."""
+        """Return the report as values that JSON can store."""
         return {
             "clips": self.clips,
             "captions": self.captions,
@@ -128,7 +132,11 @@ class RetrievalReport:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Undo `to_dict`. Raises InvalidInputError for a missing or malformed field."""
+        """Create a report from the result of `to_dict`.
+
+        Raises:
+            InvalidInputError: If a field is missing or malformed.
+        """
         try:
             gap, transductive = data.get("modality_gap"), data.get("transductive")
             return cls(
@@ -153,11 +161,21 @@ def evaluate_embeddings(
     map_ks: Sequence[int] = MAP_KS,
     block: int = BLOCK,
 ) -> RetrievalReport:
-    """Both directions of retrieval by Euclidean distance, and the modality gap.
+    """Evaluate both directions of retrieval by Euclidean distance, and the modality gap.
 
-    The gap is that of the embeddings given: whitened ones give it in the ground metric.
-    Arguments, memory and errors are those of `rank_embeddings`; ``ks`` are the values of k for
-    recall, ``map_ks`` those for mAP, all at least 1.
+    Whitened embeddings give the modality gap in the ground metric. Memory is as for
+    `rank_embeddings`.
+
+    Args:
+        audio: Embeddings (n, D), one row per clip.
+        text: Embeddings (m, D), one row per caption.
+        text_clip: Clip of each caption, as in `rank_embeddings`.
+        ks: Values of k for recall@k, >= 1.
+        map_ks: Values of k for mAP@k, >= 1.
+        block: Side of the blocks; affects speed and memory, not the result.
+
+    Raises:
+        InvalidInputError: As for `rank_embeddings`, or if a k is not a whole number >= 1.
 
     Example:
         >>> report = evaluate_embeddings(torch.eye(2), torch.eye(2), [0, 1])
@@ -177,10 +195,18 @@ def evaluate_scores(
     tolerance: float = 0.0,
     block: int = BLOCK,
 ) -> RetrievalReport:
-    """Both directions of retrieval from a score for every clip and caption.
+    """Evaluate both directions of retrieval from scores; the report has no modality gap.
 
-    Arguments and errors are those of `rank_scores`; ``ks`` are the values of k for recall,
-    ``map_ks`` those for mAP, all at least 1. The report has no modality gap.
+    Args:
+        scores: Scores (n, m), clips by captions, as in `rank_scores`.
+        text_clip: Clip of each caption, as in `rank_embeddings`.
+        ks: Values of k for recall@k, >= 1.
+        map_ks: Values of k for mAP@k, >= 1.
+        tolerance: Distance below a relevant score within which other scores tie with it.
+        block: Side of the blocks; affects speed and memory, not the result.
+
+    Raises:
+        InvalidInputError: As for `rank_scores`, or if a k is not a whole number >= 1.
     """
     ks, map_ks = _cutoffs(ks), _cutoffs(map_ks)
     return summarise(rank_scores(scores, text_clip, tolerance, block), ks, map_ks)
@@ -189,10 +215,10 @@ def evaluate_scores(
 def summarise(
     ranks: Ranks, ks: Sequence[int] = RECALL_KS, map_ks: Sequence[int] = MAP_KS
 ) -> RetrievalReport:
-    """Recall at every k in ``ks``, mAP at every k in ``map_ks``, median and mean rank.
+    """Compute recall at every k in ``ks``, mAP at every k in ``map_ks``, median and mean rank.
 
     Raises:
-        InvalidInputError: for a k that is not a whole number, 1 or more.
+        InvalidInputError: If a k is not a whole number >= 1.
     """
     return RetrievalReport(
         text_to_audio=_direction(ranks.caption, ranks.clips_ahead, ks, map_ks),
@@ -203,10 +229,10 @@ def summarise(
 
 
 def modality_gap(audio: Array, text: Array) -> float:
-    """Euclidean distance between the mean of ``audio`` (n, D) and the mean of ``text`` (m, D).
+    """Return the Euclidean distance between the means of ``audio`` (n, D) and ``text`` (m, D).
 
     Raises:
-        InvalidInputError: for empty, mis-shaped or non-finite embeddings.
+        InvalidInputError: If embeddings are empty, mis-shaped or not finite.
     """
     audio_mean, text_mean = _mean("audio", audio), _mean("text", text)
     if audio_mean.shape != text_mean.shape:
@@ -217,19 +243,21 @@ def modality_gap(audio: Array, text: Array) -> float:
 
 
 def _mean(name: str, value: Array) -> Tensor:
-    """Mean row in float64, on the CPU; block by block, so that the input is never copied."""
+    """Return the mean row in float64 on the CPU, block by block to avoid copying the input."""
     rows = as_matrix(name, value)
     parts = [rows[part].double().sum(0).cpu() for part in blocks(len(rows), BLOCK)]
     mean = torch.stack(parts).sum(0) / len(rows)
     if not bool(mean.isfinite().all()):
-        raise InvalidInputError(f"{name} holds NaN or infinite values; expected finite embeddings")
+        raise InvalidInputError(
+            f"{name} contains NaN or infinite values; expected finite embeddings"
+        )
     return mean
 
 
 def _direction(
     query: Ints, ahead: Ints, ks: Sequence[int], map_ks: Sequence[int]
 ) -> DirectionReport:
-    """Metrics from the number of non-relevant items before each relevant one, (P,) and (P,)."""
+    """Compute metrics from each pair's query and number of non-relevant items ahead, (P,) each."""
     order = np.lexsort((ahead, query))  # the hits of each query from best to worst
     query, ahead = query[order], ahead[order]
     place = place_in_group(query) + 1

@@ -1,10 +1,10 @@
-"""Zero-shot classification: name the class of a sound from descriptions of the classes alone.
+"""Zero-shot classification of sounds by text descriptions of the classes.
 
-Every class is described by prompts that hold its label; its embedding is the mean of the prompts'
-unit vectors, brought back to unit length. A clip is given the class at the smallest learned
-distance. Beside it stands the transductive result, by one transport plan between all clips and all
-classes with uniform marginals: it assumes that every class has as many clips, which is true of
-ESC-50 and false of most data, and is never comparable with the first.
+Every class is described by prompts that contain its label; its embedding is the mean of the
+prompts' unit vectors, normalised to unit length. A clip is assigned the class at the smallest
+learned distance. The transductive result uses one transport plan between all clips and all classes
+with uniform marginals: it assumes equally many clips in every class, which is true of ESC-50 but
+not of most data, and is not comparable with the result per clip.
 """
 
 from collections.abc import Sequence
@@ -32,12 +32,12 @@ PROMPT = "This is a sound of {label}."
 
 @dataclass(frozen=True)
 class ZeroShotReport(ClassificationReport):
-    """A `ClassificationReport` that says what it was measured on, and with which prompts.
+    """A `ClassificationReport` with the data set and the prompts it was measured with.
 
     Attributes:
-        dataset: name of the data set.
-        prompts: descriptions of a class, with ``{label}`` where its label stands.
-        skipped: rows, files and clips that could not be used, and why.
+        dataset: Name of the data set.
+        prompts: Descriptions of a class, with ``{label}`` as placeholder for its label.
+        skipped: Rows, files and clips that could not be used, with reasons.
     """
 
     dataset: str = ""
@@ -45,7 +45,7 @@ class ZeroShotReport(ClassificationReport):
     skipped: tuple[Skipped, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON."""
+        """Return the report as values that JSON can store."""
         skipped = [{"name": entry.name, "reason": entry.reason} for entry in self.skipped]
         about = {"dataset": self.dataset, "prompts": list(self.prompts)}
         return {**about, **super().to_dict(), "skipped": skipped}
@@ -63,21 +63,22 @@ def zeroshot(
     """Classify the labelled clips of a data set by descriptions of their classes.
 
     Args:
-        model: any model.
-        dataset: an open data set, or what `open_dataset` opens; its clips need no captions.
-        prompts: one or more descriptions of a class, with ``{label}`` where its label stands. An
-            underscore in a label becomes a space there.
-        classes: labels to choose from; None for those of the data set.
-        epsilon: entropic regularisation of the transductive plan, in units of the largest
+        model: Model to evaluate.
+        dataset: Open data set, or a reference for `open_dataset`; its clips need no captions.
+        prompts: One or more descriptions of a class, with ``{label}`` as placeholder for its label,
+            in which underscores become spaces.
+        classes: Labels to choose from; None for the labels of the data set.
+        epsilon: Entropic regularisation of the transductive plan, in units of the largest
             distance.
-        progress: show progress bars.
+        progress: True to show progress bars.
 
     Returns:
-        The figures by distance; those by the plan are in ``transductive``.
+        Results by distance; ``transductive`` holds the results by the plan.
 
     Raises:
-        DatasetError: fewer than two classes, or no clip with one of these labels could be read.
-        InvalidInputError: there is no prompt, or one without ``{label}``.
+        DatasetError: If there are fewer than two classes, or no clip with one of the labels can be
+            read.
+        InvalidInputError: If there is no prompt, or one lacks ``{label}``.
     """
     prompts = _checked_prompts(prompts)
     if not isinstance(dataset, CaptionDataset):
@@ -90,31 +91,45 @@ def zeroshot(
         first = f"; the first: {embedded.skipped[0].reason}" if embedded.skipped else ""
         raise DatasetError(
             f"{dataset.name}: nothing to classify: {len(known)} of {len(dataset)} clips have one "
-            f"of the {len(names)} labels, and none of those could be read{first}"
+            f"of the {len(names)} labels, and none of them could be read{first}"
         )
-    audio, number = embedded.vectors, {name: i for i, name in enumerate(names)}
-    labels = [number[str(known[row].label)] for row in embedded.rows]
-    report = classify_embeddings(model.whiten(audio), model.whiten(class_vectors), labels, names)
-    scores = plan_scores(model, audio, class_vectors, epsilon)
-    plan = classify_scores(scores, labels, names, PLAN_TOLERANCE)
+    labels = [names.index(str(known[row].label)) for row in embedded.rows]
+    report = _classify(model, embedded.vectors, class_vectors, labels, names, epsilon)
     return ZeroShotReport(
-        **vars(replace(report, transductive=plan)),
+        **vars(report),
         dataset=dataset.name,
         prompts=prompts,
         skipped=dataset.skipped + others + embedded.skipped,
     )
 
 
+def _classify(
+    model: AudioTextModel,
+    audio: Tensor,
+    classes: Tensor,
+    labels: Sequence[int],
+    names: Sequence[str],
+    epsilon: float,
+) -> ClassificationReport:
+    """Classify by distance and by a transport plan."""
+    report = classify_embeddings(model.whiten(audio), model.whiten(classes), labels, names)
+    scores = plan_scores(model, audio, classes, epsilon)
+    return replace(report, transductive=classify_scores(scores, labels, names, PLAN_TOLERANCE))
+
+
 def embed_classes(
     model: AudioTextModel, labels: Sequence[str], prompts: Sequence[str], progress: bool = False
 ) -> Tensor:
-    """Mean direction of each label's prompts: unit vectors, float32 (C, D), on the CPU.
+    """Embed each label as the mean direction of its prompts.
 
     Args:
-        model: any model.
+        model: Model to embed with.
         labels: C labels.
-        prompts: at least one, with ``{label}`` where the label stands.
-        progress: show a progress bar.
+        prompts: One or more prompts, with ``{label}`` as placeholder for the label.
+        progress: True to show a progress bar.
+
+    Returns:
+        Unit vectors (C, D), float32, on the CPU.
     """
     spoken = [label.replace("_", " ") for label in labels]
     texts = [prompt.replace("{label}", label) for label in spoken for prompt in prompts]
@@ -129,8 +144,8 @@ def _checked_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
     for prompt in found:
         if "{label}" not in prompt:
             raise InvalidInputError(
-                f"the prompt {prompt!r} is the same for every class; put {{label}} where the "
-                f"label belongs, as in {PROMPT!r}"
+                f"the prompt {prompt!r} is the same for every class; expected {{label}} in place "
+                f"of the label, as in {PROMPT!r}"
             )
     return found
 
@@ -138,14 +153,14 @@ def _checked_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
 def _checked_classes(dataset: CaptionDataset, classes: Sequence[str] | None) -> tuple[str, ...]:
     if not dataset.labels:
         raise DatasetError(
-            f"{dataset.name}: none of its {len(dataset)} clips has a label to classify by; "
-            "add a column 'label' to captions.csv"
+            f"{dataset.name}: none of its {len(dataset)} clips has a label, expected at least "
+            "two labels; add a column 'label' to captions.csv"
         )
     names = dataset.labels if classes is None else tuple(dict.fromkeys(classes))
     if len(names) < 2:
         raise DatasetError(
-            f"{dataset.name}: classes to choose from: {', '.join(names) or 'none'}; "
-            "expected at least two"
+            f"{dataset.name}: there are {len(names)} classes to choose from "
+            f"({', '.join(names) or 'none'}); expected at least two"
         )
     return names
 
@@ -153,7 +168,7 @@ def _checked_classes(dataset: CaptionDataset, classes: Sequence[str] | None) -> 
 def _labelled(
     dataset: CaptionDataset, names: Sequence[str]
 ) -> tuple[list[Clip], tuple[Skipped, ...]]:
-    """The clips of these classes, and why the others are left out."""
+    """Return the clips of these classes, and the reasons for skipping the others."""
     wanted = set(names)
     known = [clip for clip in dataset.clips if clip.label in wanted]
     others = tuple(

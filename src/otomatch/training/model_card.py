@@ -1,7 +1,7 @@
 """The README of a model folder."""
 
 from otomatch.evaluation.retrieval import RetrievalReport
-from otomatch.evaluation.tables import columns, markdown_table, rows
+from otomatch.evaluation.tables import markdown_table, report_columns, report_rows
 
 
 def model_card(title: str, report: RetrievalReport, measured_on: str, settings: str) -> str:
@@ -29,7 +29,7 @@ On {measured_on}: {report.clips} clips, {report.captions} captions; modality gap
 Recall in percent. "plan (transductive)" ranks by one transport plan over the whole test set and is
 not comparable with per-query ranking.
 
-{markdown_table(columns(report), rows(report))}
+{markdown_table(report_columns(report), report_rows(report))}
 
 ## Training
 
