@@ -1,7 +1,6 @@
 """Long sounds as windows: they cover the sound, overlap, and are those of the whole file."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from otomatch.audio.windows import cut, stretches
 from otomatch.errors import AudioError
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.windowing import sound_windows
-from tests.support.sounds import hiss, write_audio
+from tests.support.sounds import hiss, write_audio, write_container
 from tests.support.tiny import tiny_model
 
 
@@ -110,23 +109,14 @@ def test_a_stream_is_the_loaded_file_in_blocks(tmp_path, monkeypatch, name, rate
     path = tmp_path / name
     wave = hiss(1.3, rate=44100)
     if name == "a.m4a":
-        write_container(path, wave, 44100)
+        pytest.importorskip("av")
+        write_container(path, "aac", wave[None], 44100)
     else:
         write_audio(path, np.stack([wave, wave[::-1]], axis=1), 44100)
     blocks = list(audio.stream(path, rate))
     assert len(blocks) > 3
     assert min(map(len, blocks)) > 0
     np.testing.assert_array_equal(np.concatenate(blocks), audio.load(path, rate))
-
-
-def write_container(path: Path, wave: np.ndarray, rate: int) -> None:
-    av = pytest.importorskip("av")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-        frame.rate = rate
-        for packet in (*stream.encode(frame), *stream.encode(None)):
-            container.mux(packet)
 
 
 def test_a_stream_says_what_is_wrong_as_decoding_does(tmp_path):

@@ -10,7 +10,6 @@ from otomatch.datasets import open_dataset
 from otomatch.datasets.caption_table import read_rows
 from otomatch.datasets.checking import Durations, check_dataset
 from otomatch.errors import AudioError
-from tests.audio.test_audio import write_container
 from tests.support.layouts import (
     REAL,
     SHARED,
@@ -19,7 +18,7 @@ from tests.support.layouts import (
     write_clotho,
     write_esc50,
 )
-from tests.support.sounds import hiss, tone, write_audio, write_csv
+from tests.support.sounds import hiss, tone, write_audio, write_container, write_csv
 
 
 def test_every_split_and_the_whole_are_counted_and_measured(tmp_path):

@@ -1,23 +1,19 @@
 """Fetching data sets from a server on this machine: complete, resumed, refused, reused."""
 
 import hashlib
-import os
 import shutil
-import stat
 import sys
 import threading
-import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 
-import py7zr
 import pytest
 
-from otomatch.datasets import archives, fetch, open_dataset
+from otomatch.datasets import fetch, open_dataset
 from otomatch.datasets.fetch import audiocaps_guide, fetch_clotho, fetch_esc50
 from otomatch.errors import DatasetError, DownloadError, MissingDependencyError
+from tests.support.archives import write_7z, write_zip
 from tests.support.layouts import CLOTHO_FOLDERS, write_clotho, write_esc50
 from tests.support.sounds import write_audio
 
@@ -87,18 +83,6 @@ def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324
 
 
-def write_zip(path: Path, folder: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.rglob("*")):
-            archive.write(file, file.relative_to(folder))
-
-
-def write_7z(path: Path, folder: Path) -> None:
-    fast = [{"id": py7zr.FILTER_LZMA2, "preset": 1}]
-    with py7zr.SevenZipFile(path, "w", filters=fast) as archive:
-        archive.writeall(folder, folder.name)
-
-
 def interrupt(*_: object) -> None:
     """What Ctrl-C does."""
     raise KeyboardInterrupt
@@ -106,9 +90,6 @@ def interrupt(*_: object) -> None:
 
 def quietly(line: str) -> None:
     """Tell nobody."""
-
-
-# --- Clotho ----------------------------------------------------------------------------------
 
 
 def test_clotho_is_fetched_and_opens_and_nothing_else_is_left(clotho, tmp_path):
@@ -213,9 +194,6 @@ def test_without_py7zr_the_error_names_the_extra_before_anything_is_fetched(
     assert clotho.asked == []
 
 
-# --- ESC-50 ----------------------------------------------------------------------------------
-
-
 def test_esc50_is_fetched_once_and_opens(esc50, tmp_path):
     for _ in range(2):
         fetch_esc50(tmp_path / "data", quietly, progress=False)
@@ -230,69 +208,6 @@ def test_esc50_with_a_clip_too_few_is_refused_and_its_archive_removed(esc50, tmp
         fetch_esc50(tmp_path / "data", quietly, progress=False)
     assert not (tmp_path / "data/audio").exists()
     assert not list((tmp_path / "data").rglob("*.zip"))
-
-
-# --- archives --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["../evil.txt", "/var/evil.txt", "a/../../evil.txt", "C:\\evil"])
-def test_no_member_of_a_zip_archive_may_leave_the_folder(tmp_path, name):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("good.txt", "good")
-        archive.writestr(name, "evil")
-    with pytest.raises(DownloadError, match="would be written outside"):
-        archives.unpack(tmp_path / "a.zip", tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_no_member_of_a_7z_archive_may_leave_the_folder(tmp_path, monkeypatch):
-    with py7zr.SevenZipFile(tmp_path / "a.7z", "w") as archive:
-        archive.writestr("evil", "good.txt")
-        monkeypatch.setattr("py7zr.py7zr.check_archive_path", lambda _: True)
-        archive.writestr("evil", "../evil.txt")
-    with pytest.raises(DownloadError, match="would be written outside"):
-        archives.unpack(tmp_path / "a.7z", tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_links_in_archives_are_refused(tmp_path):
-    link = zipfile.ZipInfo("link")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr(link, "/etc/passwd")
-    os.symlink("/etc/passwd", tmp_path / "link")
-    with py7zr.SevenZipFile(tmp_path / "a.7z", "w") as archive:
-        archive.write(tmp_path / "link", "link")
-    for name in ("a.zip", "a.7z"):
-        with pytest.raises(DownloadError, match="'link' is a link"):
-            archives.unpack(tmp_path / name, tmp_path / "out")
-
-
-@pytest.mark.parametrize("suffix", [".zip", ".7z"])
-def test_a_damaged_archive_is_an_error_that_says_what_to_do(tmp_path, suffix):
-    path = tmp_path / f"a{suffix}"
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "noise").write_bytes(os.urandom(5000))
-    if suffix == ".zip":
-        write_zip(path, tmp_path / "source")
-    else:
-        write_7z(path, tmp_path / "source")
-    whole = path.read_bytes()
-    archives.unpack(path, tmp_path / "out")
-    for damaged in (whole[:1000], whole[:2000] + bytes(100) + whole[2100:]):
-        path.write_bytes(damaged)
-        with pytest.raises(DownloadError, match="remove it and download it again"):
-            archives.unpack(path, tmp_path / "out")
-
-
-def test_a_full_disk_is_noticed_before_unpacking(tmp_path, monkeypatch):
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "zeros").write_bytes(bytes(10_000))
-    write_zip(tmp_path / "a.zip", tmp_path / "source")
-    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: SimpleNamespace(free=9_999))
-    with pytest.raises(DownloadError, match="free some space"):
-        archives.unpack(tmp_path / "a.zip", tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_the_guide_for_audiocaps_leads_to_folders_that_open(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from otomatch.datasets import CaptionDataset
 from tests.support.sounds import hiss, tone, write_audio, write_csv
 from tests.support.tiny import PITCHES
 
@@ -124,6 +125,12 @@ def write_esc50(
                 place += 1
     write_csv(root / "meta" / "esc50.csv", rows)
     return root
+
+
+def counts(data: CaptionDataset) -> dict[str, tuple[int, int]]:
+    """Number of clips and captions of every split."""
+    parts = {split: data.select(split) for split in data.splits}
+    return {split: (len(part), len(part.captions)) for split, part in parts.items()}
 
 
 def _kind(place: int) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from otomatch.audio.waveform import Waveform
 
@@ -44,6 +45,31 @@ def write_audio(path: Path, waveform: Waveform | None = None, rate: int = RATE) 
     """Write a sound (a tenth of a second of a tone unless given), making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, tone(440, 0.1) if waveform is None else waveform, rate)
+    return path
+
+
+def write_container(
+    path: Path,
+    codec: str,
+    waveform: NDArray[np.float32],
+    rate: int,
+    muxer: str | None = None,
+    bit_rate: int | None = None,
+) -> Path:
+    """Write a waveform, shape (channels, samples), with PyAV."""
+    import av
+
+    with av.open(str(path), "w", format=muxer) as container:
+        layout = "stereo" if len(waveform) == 2 else "mono"
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        if bit_rate is not None:
+            stream.bit_rate = bit_rate
+        for start in range(0, waveform.shape[1], 1024):
+            part = np.ascontiguousarray(waveform[:, start : start + 1024])
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+            frame.sample_rate, frame.pts = rate, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return path
 
 
