@@ -9,9 +9,9 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
 from otomatch.errors import ConfigError
 from otomatch.training.sections import (
@@ -19,19 +19,16 @@ from otomatch.training.sections import (
     AugmentConfig,
     DataConfig,
     FullConfig,
-    GroundConfig,
-    LowRankConfig,
+    GroundMetricConfig,
+    LossConfig,
     MatchingConfig,
     MismatchConfig,
     ModelConfig,
-    NTXentConfig,
     OptimConfig,
     RunConfig,
     ScheduleConfig,
     Section,
     TextConfig,
-    TripletConfig,
-    WeightedTripletConfig,
 )
 
 
@@ -42,13 +39,8 @@ class Config(Section):
     audio: AudioConfig = AudioConfig()
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
-    ground: Annotated[GroundConfig | FullConfig | LowRankConfig, Field(discriminator="name")] = (
-        FullConfig()
-    )
-    loss: Annotated[
-        MatchingConfig | TripletConfig | WeightedTripletConfig | NTXentConfig,
-        Field(discriminator="name"),
-    ] = MatchingConfig()
+    ground: GroundMetricConfig = FullConfig()
+    loss: LossConfig = MatchingConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     mismatch: MismatchConfig = MismatchConfig()
     optim: OptimConfig = OptimConfig()

@@ -109,6 +109,12 @@ class LowRankConfig(Section):
     """Number of rows of L."""
 
 
+GroundMetricConfig = Annotated[
+    GroundConfig | FullConfig | LowRankConfig, Field(discriminator="name")
+]
+"""Section ``ground``, by name of the metric."""
+
+
 class MatchingConfig(Section):
     """The training criterion: mini-batch learning to match (optimal transport)."""
 
@@ -165,6 +171,13 @@ class NTXentConfig(Section):
     """Softmax temperature."""
     entropy: NonNegative = 0.0
     """Weight of the softmaxes' entropy, which is subtracted from the loss."""
+
+
+LossConfig = Annotated[
+    MatchingConfig | TripletConfig | WeightedTripletConfig | NTXentConfig,
+    Field(discriminator="name"),
+]
+"""Section ``loss``, by name of the loss."""
 
 
 class ScheduleConfig(Section):
