@@ -1,9 +1,10 @@
 """A browser for the tests of the page, and what every visit must keep to.
 
-Fixtures are in conftest.py. ``OTOMATCH_BROWSER=required`` makes a missing browser a failure, and
-``OTOMATCH_SCREENSHOTS`` names the folder for the pictures of the page's states.
+Fixtures are in tests/web/conftest.py. ``OTOMATCH_BROWSER=required`` makes a missing browser a
+failure, and ``OTOMATCH_SCREENSHOTS`` names the folder for pictures of the page's states.
 """
 
+import asyncio
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def find_chromium() -> str:
-    """The installed browser; skips the test where there is none, or fails where one is required."""
+    """Return the installed browser; skip the test if there is none, or fail if one is required."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found and find_spec("playwright"):
         return found
@@ -45,21 +46,43 @@ def find_chromium() -> str:
 
 @contextmanager
 def launched() -> Iterator[Any]:
-    """A browser without a window."""
+    """Run a headless browser, which only code inside `driving` may use.
+
+    Playwright marks its event loop as running in this thread for as long as it is in use, so that
+    asyncio.run() fails in every other test. The mark is removed while nobody drives the browser.
+    """
     executable = find_chromium()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS)
-        yield browser
+        with _running_loop(None):
+            yield browser
         browser.close()
+
+
+@contextmanager
+def driving(browser: Any) -> Iterator[None]:
+    """Mark the browser's event loop as running again, as Playwright expects it."""
+    with _running_loop(browser._loop):
+        yield
+
+
+@contextmanager
+def _running_loop(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
+    before = asyncio._get_running_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(before)
 
 
 class Visits:
     """Opens pages and notes what no page may do.
 
     Attributes:
-        may_fail: whether answers of 400 and above are part of the test; browsers log them.
+        may_fail: True if responses of 400 and above, which browsers log, are part of the test.
     """
 
     def __init__(self, browser: Any, address: str) -> None:
@@ -87,7 +110,7 @@ class Visits:
         return page
 
     def close(self) -> None:
-        """End the visits; fails if a page did what it may not."""
+        """Close all pages; fail if one did what it may not."""
         for context in self._contexts:
             context.close()
         assert not self.faults, "; ".join(self.faults)
@@ -99,9 +122,24 @@ class Visits:
             self.faults.append(f"console: {message.text}")
 
     def _request(self, request: Any) -> None:
-        # Addresses of blobs are within the page.
+        # The addresses of blobs stay within the page.
         if not request.url.startswith(("blob:" + self.address, self.address + "/")):
             self.faults.append(f"request to {urlsplit(request.url).netloc or request.url}")
+
+
+class Held:
+    """Requests that a page sent and that wait for `release`; give it to `page.route`."""
+
+    def __init__(self) -> None:
+        self.routes: list[Any] = []
+
+    def __call__(self, route: Any) -> None:
+        self.routes.append(route)
+
+    def release(self) -> None:
+        """Let the requests that were held so far go on to the server."""
+        while self.routes:
+            self.routes.pop(0).continue_()
 
 
 def search(page: Any, text: str) -> None:
@@ -117,6 +155,15 @@ def until(page: Any, condition: str, it: object = None) -> None:
     page.wait_for_function(f"(it) => {condition}", arg=it)  # a function: the policy forbids eval
 
 
+def eventually(page: Any, condition: Callable[[], object]) -> None:
+    """Wait for a condition in Python that events of the page bring about."""
+    for _ in range(1000):
+        if condition():
+            return
+        page.wait_for_timeout(10)
+    raise AssertionError("still waiting after 10 s")
+
+
 def settled(page: Any) -> None:
     """Wait until the search is done and there is a result."""
     until(
@@ -127,8 +174,29 @@ def settled(page: Any) -> None:
     )
 
 
+def drawn(page: Any) -> None:
+    """Wait until the page has drawn what happened so far: a frame, and the one after it."""
+    page.evaluate(
+        """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"""
+    )
+
+
+def still(page: Any) -> None:
+    """Wait for the pictures in sight and for the end of all transitions."""
+    drawn(page)
+    until(
+        page,
+        """document.fonts.status === "loaded" && [...document.images].every((image) => {
+            const box = image.getBoundingClientRect();
+            return box.top > innerHeight || box.bottom < 0 || !image.checkVisibility()
+                || image.complete;
+        }) && document.getAnimations().every((motion) => motion.playState !== "running"
+            || motion.effect.getComputedTiming().endTime === Infinity)""",
+    )
+
+
 def names(page: Any) -> list[str]:
-    """File names of the results, best first."""
+    """Return the file names of the results, best first."""
     return page.locator(".hit .name").all_text_contents()
 
 

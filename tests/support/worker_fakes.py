@@ -1,19 +1,23 @@
-"""What a decoder may do to the process that it runs in."""
+"""Functions for a `WorkerProcess` that do what a broken or hostile decoder may do.
+
+Each imports what it needs itself, so that a process that runs one of the others starts quickly.
+"""
 
 import os
 import signal
 import sys
 import time
 from multiprocessing.connection import Connection
-
-import numpy as np
+from pathlib import Path
 
 from otomatch.errors import AudioError
-from otomatch.web.decoding import decode_upload
 
 
-def hang(_):
-    time.sleep(60)
+def hang(sign):
+    """Touch the file ``sign``, if it is a path, and never return."""
+    if isinstance(sign, str):
+        Path(sign).touch()
+    time.sleep(600)
 
 
 def crash(_):
@@ -21,6 +25,8 @@ def crash(_):
 
 
 def exhaust(_):
+    import numpy as np
+
     return {"bytes": len(np.ones(1 << 40, np.uint8))}, b""
 
 
@@ -29,6 +35,8 @@ def refuse(job):
 
 
 def without_av(job):
+    from otomatch.web.decoding import decode_upload
+
     sys.modules["av"] = None  # as if it were not installed
     return decode_upload(job)
 
@@ -38,7 +46,7 @@ def echo(job):
 
 
 def babble(job):
-    """Answer with what a decoder that was broken into might send, before the true answer."""
+    """Send what a compromised decoder might, before the true answer."""
     connection = Connection(os.dup(int(sys.argv[1])))
     connection.send_bytes(job)
     connection.send_bytes(b"the answer to what was asked before")

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.support.browser import keep, names, search, settled, until
+from tests.support.browser import Held, drawn, eventually, keep, names, search, settled, until
 from tests.support.page_library import ODD_NAMES
 
 
@@ -45,22 +45,42 @@ def test_a_result_shows_the_file_its_span_and_its_relevance(visits):
     until(page, "[...document.images].slice(0, 3).every((image) => image.naturalWidth)")
 
 
-def test_only_the_last_of_several_fast_queries_is_shown(visits):
-    def slow(page):
-        def handle(route):
-            if parse_qs(urlsplit(route.request.url).query)["q"] == ["be"]:
-                page.wait_for_timeout(600)
-            route.continue_()
+def test_a_picture_that_was_refused_is_asked_for_again(visits):
+    visits.may_fail = True
+    refused = []
 
-        page.route("**/api/search?*", handle)
+    def busy(page):
+        def handle(route):
+            if refused:
+                return route.continue_()
+            refused.append(route.request.url)
+            return route.fulfill(status=503, body="{}")
+
+        page.route("**/spectrogram?*", handle)
+
+    page = visits.open("/?q=bell", before=busy)
+    settled(page)
+    until(page, "[...document.images].some((image) => image.src.includes('&try=1'))")
+    until(page, "[...document.images].slice(0, 4).every((image) => image.naturalWidth)")
+
+
+def test_only_the_last_of_several_fast_queries_is_shown(visits):
+    held, ended = Held(), []
+
+    def slow(page):
+        page.route("**/api/search?q=be&*", held)
+        for event in ("requestfinished", "requestfailed"):
+            page.on(event, lambda request: ended.append(parse_qs(urlsplit(request.url).query)))
 
     page = visits.open(before=slow)
     page.locator("#q").press_sequentially("be", delay=5)
-    page.wait_for_timeout(250)
+    eventually(page, lambda: held.routes)
     page.locator("#q").press_sequentially("ll", delay=5)
     until(page, "document.title.startsWith('bell')")
     settled(page)
-    page.wait_for_timeout(700)
+    held.release()
+    eventually(page, lambda: ["be"] in [query.get("q") for query in ended])
+    drawn(page)
     assert asked(page) == {"q": "bell"}
     assert page.title() == "bell – otomatch"
 

@@ -4,7 +4,6 @@ from tests.support.browser import search, settled, until
 from tests.support.sounds import hiss, write_audio
 
 LIKE = "#hits .hit:first-child .tool"
-PAUSE = 300  # milliseconds, more than the page waits before it searches by itself
 
 
 def titled(page, text):
@@ -20,7 +19,7 @@ def test_enter_makes_a_search_an_entry_of_the_history(visits):
     page = visits.open()
     for text in ("rain", "dog"):
         write_over(page, text)
-        page.wait_for_timeout(PAUSE)
+        until(page, "location.search === it", f"?q={text}")  # by itself, after a pause
         page.keyboard.press("Enter")
         titled(page, text)
     page.go_back()

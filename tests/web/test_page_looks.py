@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.support.browser import keep, search, settled, until
+from tests.support.browser import keep, search, settled, still, until
 
 needs_axe = pytest.mark.skipif(
     find_spec("axe_playwright_python") is None,
@@ -21,8 +21,7 @@ def ready(page):
     """Wait for the map and the pictures in sight."""
     settled(page)
     until(page, "document.querySelector('#map-summary').textContent")
-    until(page, "document.fonts.status === 'loaded'")
-    page.wait_for_timeout(300)
+    still(page)
 
 
 def play(page, place):
@@ -76,7 +75,7 @@ def test_the_page_fits_without_scrolling_sideways(visits, size, scheme):
     for view in views:
         if view == "map":
             page.locator("#view-map" if width <= 900 else "#map-wide").click()
-            page.wait_for_timeout(150)
+            still(page)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
         assert page.locator("#map" if view == "map" else "#results").is_visible()
         keep(page, f"{size}-{scheme}-{view}")
@@ -135,10 +134,10 @@ def test_no_state_of_the_page_has_a_fault_of_accessibility(visits, scheme):
     page.route("**/api/search?*", lambda route: route.fulfill(status=500, body="{}"))
     page.locator("#q").fill("bell")
     page.get_by_text("Server error").wait_for()
-    page.wait_for_timeout(300)
+    still(page)
     found["error"] = violations(page)
     page.set_viewport_size({"width": 360, "height": 740})
     page.locator("#view-map").click()
-    page.wait_for_timeout(200)
+    still(page)
     found["phone"] = violations(page)
     assert found == {state: [] for state in found}

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tests.support.browser import keep, settled, until
+from tests.support.browser import drawn, keep, settled, until
 
 SPREAD = [(0.1, 0.1), (0.5, 0.12), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.9, 0.9)]
 MARGIN = 28  # pixels that the map keeps free; the points' extent fills the rest
@@ -45,7 +45,7 @@ def place(page, index):
 
 def ready(page):
     until(page, "document.querySelector('#map-summary').textContent !== ''")
-    page.wait_for_timeout(50)  # a frame
+    drawn(page)
 
 
 def current(page):
@@ -106,9 +106,10 @@ def test_a_page_that_becomes_visible_asks_whether_the_library_has_changed(visits
     ready(page)
     maps = []
     page.on("request", lambda request: maps.append(request.url))
-    with page.expect_response("**/api/health"):
+    with page.expect_response("**/api/health") as answer:
         page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
-    page.wait_for_timeout(100)
+    answer.value.finished()
+    drawn(page)
     assert [url.rsplit("/", 1)[1] for url in maps] == ["health"]  # it has not
 
 
@@ -158,8 +159,13 @@ def test_the_map_zooms_and_pans_and_comes_back(visits):
     ready(page)
     x, y = place(page, 4)
     page.mouse.move(x, y)
+    page.evaluate(
+        "() => document.querySelector('#canvas').addEventListener('wheel',"
+        " () => { window.turned = true; })"
+    )
     page.mouse.wheel(0, -800)
-    page.wait_for_timeout(100)
+    until(page, "window.turned")
+    drawn(page)
     page.mouse.move(x + 3, y)
     assert page.locator("#tip").is_visible()  # what is under the pointer stays there
     page.mouse.move(*place(page, 0))
@@ -170,10 +176,10 @@ def test_the_map_zooms_and_pans_and_comes_back(visits):
     page.mouse.up()
     assert page.locator("#player").is_hidden()  # a drag is no click
     page.mouse.move(x + 51, y + 30)
-    page.wait_for_timeout(50)
+    drawn(page)
     assert page.locator("#tip").is_visible()
     page.get_by_role("button", name="Show the whole map").click()
-    page.wait_for_timeout(50)
+    drawn(page)
     page.mouse.move(*place(page, 0))
     assert page.locator("#tip").is_visible()
 
@@ -226,7 +232,7 @@ def test_hits_stand_out_from_the_others(visits):
     )
     page.locator("#q").fill("rain")
     settled(page)
-    page.wait_for_timeout(100)
+    drawn(page)
     assert strength(0) == 255
     assert strength(5) < 100
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from otomatch.web.access import Access
-from tests.support.browser import Visits, keep, names, settled, until
+from tests.support.browser import Held, Visits, eventually, keep, names, settled, until
 from tests.support.page_library import served
 
 SEARCH = "**/api/search?*"
@@ -29,20 +29,21 @@ def failing(status, detail, **headers):
 
 
 def test_the_first_search_shows_where_results_will_be(visits):
-    def slow(page):
-        page.route(SEARCH, lambda route: (page.wait_for_timeout(600), route.continue_()))
-
-    page = visits.open(before=slow)
+    held = Held()
+    page = visits.open(before=lambda page: page.route(SEARCH, held))
     page.locator("#q").fill("bell")
     page.locator(".hit.skeleton").first.wait_for()
     assert page.locator("#hits").get_attribute("aria-busy") == "true"
     keep(page, "loading")
+    held.release()
     settled(page)
     assert page.locator(".skeleton").count() == 0
     shown = names(page)
     page.locator("#q").fill("bells")
     until(page, "document.querySelector('#hits[aria-busy]')")
+    eventually(page, lambda: held.routes)
     assert names(page) == shown  # what was found stays until there is something new
+    held.release()
     settled(page)
 
 
@@ -120,7 +121,7 @@ def test_a_busy_server_is_asked_again_after_the_seconds_it_names(visits):
 
 def test_a_server_that_is_gone_is_noticed_and_found_again(visits):
     visits.may_fail = True
-    page = visits.open("/?q=bell")
+    page = visits.open("/?q=bell", before=lambda page: page.clock.install())
     settled(page)
     shown = names(page)
     page.route(SEARCH, lambda route: route.abort("connectionrefused"))
@@ -129,6 +130,7 @@ def test_a_server_that_is_gone_is_noticed_and_found_again(visits):
     assert names(page) == shown
     keep(page, "server-gone")
     page.unroute(SEARCH)
+    page.clock.fast_forward(3000)
     until(page, "document.querySelector('#notice').textContent === ''")  # by itself
     settled(page)
     assert page.title() == "rain – otomatch"
@@ -278,22 +280,3 @@ def test_a_sound_that_the_library_no_longer_has_can_be_taken_away(visits, like, 
     assert page.locator("#chips .chip").count() == 0
     assert page.get_by_role("alert").text_content() == ""
     assert page.evaluate("() => document.activeElement.id") == "q"
-
-
-def test_a_picture_that_was_refused_is_asked_for_again(visits):
-    visits.may_fail = True
-    refused = []
-
-    def busy(page):
-        def handle(route):
-            if len(refused) < 1:
-                refused.append(route.request.url)
-                return route.fulfill(status=503, body="{}")
-            return route.continue_()
-
-        page.route("**/spectrogram?*", handle)
-
-    page = visits.open("/?q=bell", before=busy)
-    settled(page)
-    until(page, "[...document.images].some((image) => image.src.includes('&try=1'))")
-    until(page, "[...document.images].slice(0, 4).every((image) => image.naturalWidth)")

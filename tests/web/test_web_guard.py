@@ -6,29 +6,16 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from otomatch.errors import ConfigError
-from otomatch.library import SoundLibrary
 from otomatch.web.access import Access, is_loopback
 from otomatch.web.guard import SECURITY_HEADERS
 from otomatch.web.limits import Limits
-from tests.support.web import HOST, ids, make_library, served, write_model, write_sounds
+from tests.support.web import HOST, ids, served
 
 TOKEN = "correct-horse"  # noqa: S105
 ADDRESSES = (
     "/", "/api/health", "/api/search?q=rain", "/api/search", "/api/nothing", "/nothing",
     "/api/sounds/0/audio", "/api/openapi.json", "/static/x.js",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory, tiny_bert) -> SoundLibrary:
-    folder = tmp_path_factory.mktemp("guard")
-    return make_library(folder, write_model(folder, tiny_bert), write_sounds(folder / "sounds"))
-
-
-@pytest.fixture(scope="module")
-def client(library):
-    with served(library) as client:
-        yield client
 
 
 @pytest.fixture
@@ -149,7 +136,7 @@ def test_with_a_token_the_api_is_closed_to_those_without(locked, address):
         answer = locked.get(address, headers=raw)
         assert answer.status_code == 401, headers
         assert answer.headers["www-authenticate"] == "Bearer"
-        assert "otomatch serve" in answer.json()["detail"]
+        assert "the server printed" in answer.json()["detail"]
 
 
 def test_the_token_opens_the_api(locked):
@@ -199,14 +186,14 @@ def test_what_the_page_is_opened_with_besides_the_token_is_kept(locked):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "8.8.8.8"])  # noqa: S104
 def test_an_address_that_others_reach_needs_a_token(host):
-    with pytest.raises(ConfigError, match="--token"):
+    with pytest.raises(ConfigError, match="requires a token"):
         Access(host)
     Access(host, TOKEN)
 
 
 @pytest.mark.parametrize("token", ["", "short", "with space in it", "ümlaut-token", "tab\ttoken"])
 def test_a_token_that_cannot_be_sent_or_is_guessed_is_refused(token):
-    with pytest.raises(ConfigError, match="--token must have"):
+    with pytest.raises(ConfigError, match="token is too short or has unsupported characters"):
         Access("127.0.0.1", token)
 
 
@@ -221,7 +208,7 @@ def test_loopback_goes_by_what_a_name_stands_for(monkeypatch):
 
 
 def test_a_host_that_does_not_exist_is_a_clear_error():
-    with pytest.raises(ConfigError, match="no such name"):
+    with pytest.raises(ConfigError, match="cannot be resolved"):
         Access("no such host")
 
 

@@ -1,7 +1,6 @@
 """The map: where sounds lie, what clusters are called, and when it is made anew."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from tests.support.web import (
     served,
     services,
     wait_for_map,
-    write_model,
     write_sounds,
 )
 from tests.web.test_web_api import names
@@ -100,11 +98,6 @@ def test_words_are_those_that_say_something():
     assert words_of("The_DogBark-03 at 44kHz.wav of a träne 雨音") == [
         "dog", "bark", "träne", "雨音",
     ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, tiny_bert) -> Path:
-    return write_model(tmp_path_factory.mktemp("web"), tiny_bert)
 
 
 @pytest.fixture
@@ -207,7 +200,6 @@ def test_a_map_that_cannot_be_made_says_so_and_harms_nothing(place, monkeypatch,
 
 def test_the_end_of_the_server_ends_the_computation(place, monkeypatch):
     monkeypatch.setattr(map_keeper, "TARGET", "tests.support.worker_fakes:hang")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2])]))
     with served(SoundLibrary.open(place / "library")) as client:
         client.get("/api/map")
         keeper = services(client).map

@@ -10,31 +10,17 @@ import soundfile
 from matplotlib import colormaps
 from PIL import Image
 
-from otomatch.library import SoundLibrary
 from otomatch.studies.resources import give_back_freed_memory, memory_growth
 from otomatch.web.open_files import open_sound
 from otomatch.web.problems import Problem
 from otomatch.web.spectrograms import draw_spectrogram, palette
 from tests.support.sounds import hiss, silence, tone, write_audio
-from tests.support.web import ids, make_library, served, write_model, write_sounds
-from tests.web.test_web_audio import one, write_tone
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory, tiny_bert) -> SoundLibrary:
-    folder = tmp_path_factory.mktemp("pictures")
-    return make_library(folder, write_model(folder, tiny_bert), write_sounds(folder / "sounds"))
-
-
-@pytest.fixture(scope="module")
-def client(library):
-    with served(library) as client:
-        yield client
+from tests.support.web import ids, sound_of, write_tone
 
 
 def draw(path: Path, start=None, end=None, width=200, height=96) -> np.ndarray:
     """Shades 0 to 255, rows from high to low pitch."""
-    with open_sound(one(path)) as source:
+    with open_sound(sound_of(path)) as source:
         image = Image.open(io.BytesIO(draw_spectrogram(source, start, end, width, height)))
     assert (image.size, image.mode) == ((width, height), "P")
     return np.asarray(image)
@@ -85,7 +71,7 @@ def test_long_sounds_are_sampled_and_show_the_same(tmp_path):
 def test_containers_are_drawn_too_short_or_long(tmp_path):
     for seconds in (1.0, 130.0):
         path = write_tone(tmp_path / f"{seconds:g}.m4a", "aac", seconds)
-        sound = one(write_audio(tmp_path / "x.wav", tone(440, seconds, rate=8000), 8000))
+        sound = sound_of(write_audio(tmp_path / "x.wav", tone(440, seconds, rate=8000), 8000))
         with open_sound(type(sound)(sound.id, str(path), sound.root, seconds, 1)) as source:
             image = Image.open(io.BytesIO(draw_spectrogram(source, None, None, 100, 64)))
         assert (np.asarray(image)[:, 3:-3].max(axis=0) > 200).all()

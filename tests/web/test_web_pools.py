@@ -12,7 +12,7 @@ from otomatch.web import spectrograms
 from otomatch.web.limits import Limits
 from otomatch.web.pools import BoundedPool
 from otomatch.web.problems import Problem
-from tests.support.web import ids, make_library, served, write_model, write_sounds
+from tests.support.web import eventually, ids, served
 
 
 class Client:
@@ -44,6 +44,12 @@ async def until(condition) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+def waiting(pool, key) -> int:
+    """How many wait for the job with a key."""
+    job = pool._shared.get(key)
+    return 0 if job is None else job.waiting
 
 
 async def blocked(gate) -> tuple[BoundedPool, "asyncio.Future[int]"]:
@@ -81,8 +87,8 @@ def test_those_who_want_the_same_share_one_job(gate):
     async def run() -> None:
         pool = BoundedPool("pictures", workers=2, queue=0)
         jobs = [asyncio.ensure_future(pool.run(Client().request, gate, 7, key="a")) for _ in "1234"]
-        await until(gate.began.is_set)
-        await asyncio.sleep(0.05)
+        await until(lambda: waiting(pool, "a") == 4)
+        assert gate.began.wait(10)
         gate.open.set()
         assert await asyncio.gather(*jobs) == [7] * 4
         assert gate.calls == [7]
@@ -100,14 +106,14 @@ def test_a_client_that_leaves_frees_its_place_in_the_queue(gate):
         await until(gate.began.is_set)
         leaving = Client()
         second = asyncio.ensure_future(pool.run(leaving.request, gate, 1))
-        await asyncio.sleep(0.01)
+        await until(lambda: pool._taken == 2)
         leaving.left.set()
         with pytest.raises(Problem) as caught:
             await second
         assert caught.value.status == 499
         await until(lambda: pool._taken == 1)
         third = asyncio.ensure_future(pool.run(Client().request, gate, 2))
-        await asyncio.sleep(0.01)
+        await until(lambda: pool._taken == 2)
         gate.open.set()
         assert await asyncio.gather(first, third) == [0, 2]
         assert gate.calls == [0, 2]  # what nobody waits for was not done
@@ -122,7 +128,7 @@ def test_one_who_leaves_does_not_take_the_job_from_the_others(gate):
         leaving = Client()
         first = asyncio.ensure_future(pool.run(leaving.request, gate, 1, key="a"))
         other = asyncio.ensure_future(pool.run(Client().request, gate, 1, key="a"))
-        await asyncio.sleep(0.01)
+        await until(lambda: waiting(pool, "a") == 2)
         leaving.left.set()
         with pytest.raises(Problem):
             await first
@@ -138,12 +144,12 @@ def test_a_job_dropped_by_all_is_begun_anew_for_the_next(gate):
         pool, blocker = await blocked(gate)
         leaving = Client()
         first = asyncio.ensure_future(pool.run(leaving.request, gate, 1, key="a"))
-        await asyncio.sleep(0.01)
+        await until(lambda: waiting(pool, "a") == 1)
         leaving.left.set()
         with pytest.raises(Problem):
             await first
         again = asyncio.ensure_future(pool.run(Client().request, gate, 1, key="a"))
-        await asyncio.sleep(0.01)
+        await until(lambda: waiting(pool, "a") == 1)
         gate.open.set()
         assert await asyncio.gather(blocker, again) == [0, 1]
         pool.close()
@@ -167,47 +173,34 @@ def test_errors_reach_all_who_wait_and_free_the_place():
     asyncio.run(run())
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory, tiny_bert) -> SoundLibrary:
-    folder = tmp_path_factory.mktemp("pools")
-    return make_library(folder, write_model(folder, tiny_bert), write_sounds(folder / "sounds"))
-
-
-def ask(client, addresses: list[str]) -> list:
-    """Answers to requests that are sent at once."""
-    answers: dict[str, object] = {}
-    threads = [
-        threading.Thread(target=lambda a=a: answers.setdefault(a, client.get(a))) for a in addresses
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [answers[address] for address in addresses]
-
-
 def test_an_overloaded_server_answers_503_and_goes_on(library, monkeypatch):
-    busy = threading.Event()
-    picture = spectrograms.draw_spectrogram
+    opened = threading.Event()
+    draw = spectrograms.draw_spectrogram
 
     def slow(*arguments):
-        busy.wait(1.0)
-        return picture(*arguments)
+        assert opened.wait(60)
+        return draw(*arguments)
 
     monkeypatch.setattr(spectrograms, "draw_spectrogram", slow)
     with served(library, limits=Limits(media_workers=1, media_queue=2)) as client:
         id_ = ids(library)["high.wav"]
         places = [f"/api/sounds/{id_}/spectrogram?width={width}" for width in range(100, 120)]
-        answers = ask(client, places)
-        statuses = [answer.status_code for answer in answers]
-        assert set(statuses) == {200, 503}
-        assert statuses.count(200) >= 3
-        refused = answers[statuses.index(503)]
-        assert refused.headers["retry-after"] == "1"
-        assert "try again" in refused.json()["detail"]
-        # What has nothing to do with pictures was not held up, nor is anything now.
+        answers: list = []
+        threads = [
+            threading.Thread(target=lambda a=a: answers.append(client.get(a))) for a in places
+        ]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: len(answers) == 17)  # one is at work, two wait
+        assert {answer.status_code for answer in answers} == {503}
+        assert answers[0].headers["retry-after"] == "1"
+        assert "try again" in answers[0].json()["detail"]
+        # What has nothing to do with spectrograms is not held up meanwhile.
         assert client.get("/api/search", params={"q": "rain"}).status_code == 200
-        busy.set()
+        opened.set()
+        for thread in threads:
+            thread.join()
+        assert [answer.status_code for answer in answers[17:]] == [200] * 3
         assert client.get(places[-1]).status_code == 200
 
 

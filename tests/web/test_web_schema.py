@@ -8,7 +8,7 @@ import sys
 import httpx2
 import pytest
 
-from tests.support.web import make_library, running, write_model, write_sounds
+from tests.support.web import running
 
 ROUTES = {
     ("get", "/api/health"), ("get", "/api/search"), ("post", "/api/search"),
@@ -41,12 +41,6 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
 include-path-regex = "/audio$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 416]
 """
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory, tiny_bert):
-    folder = tmp_path_factory.mktemp("schema")
-    return make_library(folder, write_model(folder, tiny_bert), write_sounds(folder / "sounds"))
 
 
 @pytest.fixture(scope="module")

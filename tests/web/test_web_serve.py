@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,16 +16,16 @@ from typer.testing import CliRunner
 
 from otomatch.cli import app
 from otomatch.errors import ConfigError, LibraryError, MissingDependencyError
+from otomatch.library import SoundLibrary
 from otomatch.web import extra, services
 from otomatch.web.serving import PORT, listening
-from tests.support.web import make_library, write_model, write_sounds
+from tests.support.web import eventually
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory, tiny_bert) -> Path:
-    folder = tmp_path_factory.mktemp("serve")
-    make_library(folder, write_model(folder, tiny_bert), write_sounds(folder / "sounds"))
-    return folder / "library"
+@pytest.fixture
+def library(library: SoundLibrary) -> Path:
+    """The folder of the library that the tests of the room share."""
+    return Path(library.uri)
 
 
 @contextmanager
@@ -77,11 +76,8 @@ def test_a_server_that_is_killed_leaves_no_process(library, tmp_path):
         workers = children(process.pid)
         process.kill()
         process.wait()
-        end = time.monotonic() + 15
-        while time.monotonic() < end and any(Path(f"/proc/{pid}").exists() for pid in workers):
-            time.sleep(0.1)
-    assert workers
-    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+        assert workers
+        eventually(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()], 15)
 
 
 def test_what_a_killed_server_left_is_deleted_by_the_next_and_nothing_else(
