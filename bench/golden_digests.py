@@ -44,6 +44,7 @@ from otomatch.datasets.caption_noise import add_caption_noise
 from otomatch.datasets.scenes.composition import compose
 from otomatch.evaluation import classify_embeddings, classify_scores, modality_gaps
 from otomatch.evaluation.minibatch_plans import plan_approximation
+from otomatch.library.contents import mean_vectors
 from otomatch.models.fingerprints import audio_fingerprint
 from otomatch.studies.catalogue import STUDIES, GridInputs
 from otomatch.studies.catalogue.recipes import BASE
@@ -396,7 +397,7 @@ def digest_library(work: Work) -> None:
     library.export(target.with_suffix(".parquet"))
     table = pyarrow.parquet.read_table(target.with_suffix(".parquet"))
     vectors = table.sort_by([("path", "ascending"), ("start", "ascending")])["vector"].to_pylist()
-    work.put("library/", {"vectors": np.float32(vectors), "means": library.file_vectors()[1]})
+    work.put("library/", {"vectors": np.float32(vectors), "means": mean_vectors(library.store)[1]})
     narrow = {"folder": "copies", "min_duration": 1.0, "max_duration": 3.5}
     queries: dict[str, dict[str, Any]] = {
         "text": WAVES, "deaf": WAVES | {"hybrid": False}, "words": {"text": "quieter", "k": 3},

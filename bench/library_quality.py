@@ -29,7 +29,8 @@ from otomatch.datasets.scenes.recordings import find_recordings
 from otomatch.datasets.scenes.rendered import rendered_sounds
 from otomatch.evaluation.tables import markdown_table
 from otomatch.library import SoundFile, SoundLibrary
-from otomatch.library.search import fulltext
+from otomatch.library.search.fulltext import match_words
+from otomatch.library.table_indexes import refresh_word_index
 
 QUERIES = tomllib.loads((Path(__file__).parent / "queries.toml").read_text(encoding="utf-8"))
 Labels = Mapping[str, str]
@@ -51,7 +52,7 @@ def make_library(place: Path, model: str, files: Mapping[Path, str]) -> tuple[So
     """A library of some files, and the class of each by its path."""
     library = SoundLibrary.create(place, model)
     library.add([SoundFile(path) for path in files])
-    fulltext.refresh(library._store)
+    refresh_word_index(library.store)
     return library, {str(path): label for path, label in files.items()}
 
 
@@ -195,7 +196,7 @@ def _by_hits(library: SoundLibrary, text: str, hybrid: bool) -> list[str]:
 
 
 def _by_words(library: SoundLibrary, text: str) -> list[str]:
-    scores = fulltext.matches(library._store, text, None, 100)
+    scores = match_words(library.store, text, None, 100)
     best = sorted(scores, key=lambda id_: -scores[id_])[:5]
     return [library.sound(id_).path for id_ in best]
 

@@ -17,11 +17,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from otomatch.library.search import fulltext
-from otomatch.library.search.filters import Filters
-from otomatch.library.search.query import Query, Term, search
-from otomatch.library.search.relevance import Backgrounds, reference_statistics
+from otomatch.library.references import reference_statistics
+from otomatch.library.search.filters import SearchFilters
+from otomatch.library.search.hits import find_hits
+from otomatch.library.search.query import SearchQuery, Term
+from otomatch.library.search.relevance import BackgroundCache
 from otomatch.library.store import Store
+from otomatch.library.table_indexes import optimize, refresh_word_index
 
 WORDS = [
     "dog",
@@ -95,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder) / "x", options.dim, {"fingerprint": "", "model": ""})
         fill(store, options.files, options.windows, options.dim, references)
-        backgrounds = Backgrounds(store, references)
+        background = BackgroundCache(store, lambda: references)
         # Near some window, as what is looked for is.
         some = store.rows(["vector"], "start = 0 AND file_id < '0000000000000100'")
         vectors = torch.tensor(some["vector"].to_pylist())
@@ -103,8 +105,8 @@ def main() -> None:
         unwanted = [Term(queries[-1])]
 
         def ask(turn: int, k: int = 10, **others: object) -> list[str]:
-            query = Query([Term(queries[turn % len(queries)])], **others)
-            return [hit.id for hit in search(store, query, k, backgrounds.current())]
+            query = SearchQuery([Term(queries[turn % len(queries)])], **others)
+            return [hit.id for hit in find_hits(store, query, k, background.current())]
 
         def bare(turn: int) -> object:
             found = store.table.search(queries[turn % len(queries)].numpy())
@@ -114,7 +116,7 @@ def main() -> None:
             "LanceDB": bare,
             "by sound": ask,
             "without a term": lambda turn: ask(turn, without=unwanted),
-            "in a folder": lambda turn: ask(turn, filters=Filters(folder="dog")),
+            "in a folder": lambda turn: ask(turn, filters=SearchFilters(folder="dog")),
             "with words": lambda turn: ask(turn, words="a dog in the rain"),
         }
         exact = None
@@ -126,8 +128,8 @@ def main() -> None:
             if exact is None:
                 exact = found
                 started = time.perf_counter()
-                store.tidy()
-                fulltext.refresh(store)
+                optimize(store)
+                refresh_word_index(store)
                 print(f"indexes made in {time.perf_counter() - started:.1f} s")
             else:
                 same = [len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)]

@@ -31,6 +31,10 @@ class DatasetError(OtomatchError):
     """A data set folder is missing, malformed or without usable clips."""
 
 
+class MissingDatasetError(DatasetError):
+    """No data set was given to train on."""
+
+
 class DownloadError(OtomatchError):
     """A file cannot be downloaded or unpacked, or differs from the published one."""
 
@@ -43,8 +47,20 @@ class RunError(OtomatchError):
     """A training run cannot start, resume or continue."""
 
 
+class DivergedError(RunError):
+    """Training diverged: the loss, the gradient or the weights are not finite."""
+
+
 class LibraryError(OtomatchError):
     """A sound library is missing, damaged or built with another model."""
+
+
+class MissingLibraryError(LibraryError):
+    """There is no sound library at the place given."""
+
+
+class LostFolderError(LibraryError):
+    """A folder is missing or has no sounds, but the library has sounds from there."""
 
 
 class MissingDependencyError(OtomatchError, ImportError):

@@ -107,8 +107,8 @@ def test_adding_the_same_files_twice_at_once_stores_each_once(tmp_path, model_fo
     SoundLibrary.create(tmp_path / "library", model_folder)
     first, second = (SoundLibrary.open(tmp_path / "library") for _ in range(2))
     first.add(find_sounds(sounds))
-    real, before = second._store.files, [{}, {}]  # as if it had looked before the first one wrote
-    second._store.files = lambda: before.pop() if before else real()
+    real, before = second.store.files, [{}, {}]  # as if it had looked before the first one wrote
+    second.store.files = lambda: before.pop() if before else real()
     report = second.add(find_sounds(sounds))
     assert (report.added, report.unchanged, before) == (0, 5, [])
     assert len(SoundLibrary.open(tmp_path / "library")) == 5
@@ -145,9 +145,9 @@ def test_a_nul_in_a_name_is_said_and_nothing_else_stops(library, sounds):
     path = write_audio(sounds / "new.wav", tone(700, 0.3))
     report = library.add(["a\0b.wav", SoundFile(Path("/c\0.wav")), path])
     assert (report.added, len(report.skipped)) == (1, 2)
-    assert all("holds a NUL" in entry.reason for entry in report.skipped)
+    assert all("contains a NUL" in entry.reason for entry in report.skipped)
     for refused in (library.remove, library.index, find_sounds):
-        with pytest.raises(InvalidInputError, match="no NUL"):
+        with pytest.raises(InvalidInputError, match="contains a NUL"):
             refused("a\0b")
 
 
@@ -191,14 +191,14 @@ def test_the_same_model_from_another_folder_is_accepted(library, tmp_path, model
 
 
 def test_creating_over_something_is_refused(library, tmp_path, model_folder):
-    with pytest.raises(LibraryError, match="exists already"):
+    with pytest.raises(LibraryError, match="already exists"):
         SoundLibrary.create(tmp_path / "library", model_folder)
 
 
 def test_opening_nothing_says_how_to_make_a_library(tmp_path):
-    with pytest.raises(LibraryError, match="otomatch index"):
+    with pytest.raises(LibraryError, match="no library; check the name, or create"):
         SoundLibrary.open(tmp_path / "none")
-    with pytest.raises(LibraryError, match="--model"):
+    with pytest.raises(LibraryError, match="give a model"):
         open_or_create(tmp_path / "none", None)
     with pytest.raises(ModelError):
         open_or_create(tmp_path / "none", tmp_path / "no-model")
@@ -216,7 +216,7 @@ def test_a_query_that_says_something_is_needed(library, query):
 
 
 def test_wrong_queries_are_clear_errors(library, tmp_path):
-    with pytest.raises(InvalidInputError, match="k must be"):
+    with pytest.raises(InvalidInputError, match="k is 0"):
         library.search("rain", k=0)
     with pytest.raises(AudioError, match="no such file"):
         library.search(audio=tmp_path / "none.wav")
@@ -257,7 +257,7 @@ def test_a_folder_without_sounds_is_a_clear_error(tmp_path):
 
 
 def test_vectors_are_stored_whitened(library, sounds, model):
-    table = library._store.table.search().limit(None).to_arrow()
+    table = library.store.table.search().limit(None).to_arrow()
     row = table["path"].to_pylist().index(str((sounds / "1.wav").resolve()))
     expected = model.whiten(model.embed_audio([sounds / "1.wav"]))[0]
     torch.testing.assert_close(
@@ -322,5 +322,5 @@ def test_a_library_that_lost_its_model_says_so_and_asks_nobody_else(library, tmp
 @pytest.mark.parametrize("text", ["a\0b", "\udcff"])
 def test_a_query_that_is_no_text_is_a_clear_error(library, text):
     for query in ({"text": text}, {"text": "rain", "without": text}):
-        with pytest.raises(InvalidInputError, match="is no text"):
+        with pytest.raises(InvalidInputError, match="is not valid text"):
             library.search(**query)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from otomatch.errors import InvalidInputError
 from otomatch.library.duplicates import find_duplicates
-from otomatch.library.fingerprint import correlation, fingerprint
-from otomatch.library.indexing import walking as files
+from otomatch.library.indexing.identity import content_digest, file_id
 from otomatch.library.records import Sound
+from otomatch.library.spectral_fingerprints import correlation, spectral_fingerprint
 from tests.support.sounds import hiss, silence, tone
 
 
@@ -44,9 +44,9 @@ def groups(*paths: Path, **options) -> list[set[str]]:
 
 def listed(paths) -> tuple[list[Sound], list[str]]:
     sounds = [
-        Sound(files.file_id(p), str(p), str(p.parent), soundfile.info(p).duration, 1) for p in paths
+        Sound(file_id(p), str(p), str(p.parent), soundfile.info(p).duration, 1) for p in paths
     ]
-    return sounds, [files.digest(path) for path in paths]
+    return sounds, [content_digest(path) for path in paths]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_the_order_of_the_files_says_nothing(sounds):
 def test_files_of_the_same_bytes_are_marked(sounds, tmp_path):
     copy = Path(shutil.copy(sounds["original.wav"], tmp_path / "copy.wav"))
     (group,) = find_duplicates(*listed([sounds["original.wav"], sounds["a.mp3"], copy]))
-    assert group.copies == (frozenset(map(files.file_id, (copy, sounds["original.wav"]))),)
+    assert group.copies == (frozenset(map(file_id, (copy, sounds["original.wav"]))),)
     listed_sounds = group.to_dict()["sounds"]
     assert sum(sound["copy_of"] is not None for sound in listed_sounds) == 1
     (marked,) = (sound for sound in listed_sounds if sound["copy_of"])
@@ -90,9 +90,9 @@ def test_files_of_the_same_bytes_need_not_be_decoded(tmp_path):
     paths = [tmp_path / f"{i}.wav" for i in range(3)]
     for path in paths:
         path.write_bytes(b"no sound")
-    rows = [Sound(files.file_id(p), str(p), "/", 1.0, 1) for p in paths]
+    rows = [Sound(file_id(p), str(p), "/", 1.0, 1) for p in paths]
     with pytest.warns(UserWarning, match="could not be read"):
-        (group,) = find_duplicates(rows, [files.digest(path) for path in paths])
+        (group,) = find_duplicates(rows, [content_digest(path) for path in paths])
     assert len(group.sounds) == 3
     assert group.similarity == 1.0
 
@@ -124,9 +124,11 @@ def test_correlation_is_symmetric_within_0_and_1_and_blind_to_level(
     tmp_path_factory, seed, gain, other
 ):
     folder = tmp_path_factory.mktemp("pair")
-    a = fingerprint(write(folder / "a.wav", melody(seed, 1.0), subtype="FLOAT"))
-    louder = fingerprint(write(folder / "b.wav", gain * melody(seed, 1.0), subtype="FLOAT"))
-    b = fingerprint(write(folder / "c.wav", melody(other, 0.8), subtype="FLOAT"))
+    a = spectral_fingerprint(write(folder / "a.wav", melody(seed, 1.0), subtype="FLOAT"))
+    louder = spectral_fingerprint(
+        write(folder / "b.wav", gain * melody(seed, 1.0), subtype="FLOAT")
+    )
+    b = spectral_fingerprint(write(folder / "c.wav", melody(other, 0.8), subtype="FLOAT"))
     assert correlation(a, louder) > 0.99
     assert 0 <= correlation(a, b) < 0.93
     assert correlation(a, b) == pytest.approx(correlation(b, a), abs=0.02)

@@ -18,11 +18,10 @@ from otomatch import audio
 from otomatch.datasets.base import Skipped
 from otomatch.errors import AudioError, LibraryError
 from otomatch.library import SoundLibrary
+from otomatch.library.exporting import write_skipped
 from otomatch.library.indexing import reading as reading_module
-from otomatch.library.indexing.reports import write_skipped
-from otomatch.library.indexing.words import split_name, words
-from tests.audio.test_windows import write_container
-from tests.support.sounds import hiss, tone, write_audio
+from otomatch.library.indexing.words import searchable_text, split_name
+from tests.support.sounds import hiss, tone, write_audio, write_container
 
 
 @pytest.fixture
@@ -142,15 +141,15 @@ def test_many_long_files_wait_in_bounded_numbers(library, tmp_path, monkeypatch)
     for i in range(4):
         write_audio(tmp_path / "sounds" / f"{i}.wav", hiss(30, seed=i))
     most = 0
-    real = reading_module.Reader._put
+    real = reading_module.FileReader._put
 
     def put(reader, sound, item):
         nonlocal most
         real(reader, sound, item)
         most = max(most, reader._out.qsize())
 
-    monkeypatch.setattr(reading_module, "_WAITING", 6)
-    monkeypatch.setattr(reading_module.Reader, "_put", put)
+    monkeypatch.setattr(reading_module, "_MAX_WAITING", 6)
+    monkeypatch.setattr(reading_module.FileReader, "_put", put)
     library.index(tmp_path / "sounds")
     assert (len(library), most) == (4 * 59, 6)
 
@@ -198,7 +197,7 @@ def test_spans_cover_a_sound_of_any_length(tmp_path_factory, small_model, second
     write_audio(base / "sounds" / "a.wav", wave, rate)
     made = SoundLibrary.create(base / "library", small_model)
     assert made.index(base / "sounds").added == 1
-    rows = made._store.rows(["start", "end", "duration"]).sort_by("start").to_pylist()
+    rows = made.store.rows(["start", "end", "duration"]).sort_by("start").to_pylist()
     length = len(wave) / rate
     assert rows[0]["start"] == 0
     assert rows[-1]["end"] == rows[0]["duration"] == pytest.approx(length, abs=1e-3)
@@ -227,7 +226,7 @@ def test_names_are_split_into_words_in_every_script(name, expected):
 
 def test_words_are_of_the_folder_and_below_it_and_nothing_above():
     path = Path("/home/me/fx/Water/RainOnRoof.wav")
-    assert words(path, Path("/home/me/fx"), "BBC", None, "rain falls") == (
+    assert searchable_text(path, Path("/home/me/fx"), "BBC", None, "rain falls") == (
         "fx Water Rain On Roof BBC rain falls"
     )
 
@@ -242,7 +241,7 @@ def test_a_file_that_cannot_be_opened_keeps_its_rows(library, tmp_path, monkeypa
     def refuse(given):
         raise PermissionError(13, "Permission denied", str(given))
 
-    monkeypatch.setattr(reading_module.files, "digest", refuse)
+    monkeypatch.setattr(reading_module.identity, "content_digest", refuse)
     report = library.index(path.parent)
     assert (report.removed, [entry.reason for entry in report.skipped]) == (
         0,
@@ -253,9 +252,9 @@ def test_a_file_that_cannot_be_opened_keeps_its_rows(library, tmp_path, monkeypa
 
 def test_a_missing_decoder_keeps_the_rows(library, tmp_path, monkeypatch):
     path = good(tmp_path / "sounds").with_name("voice.m4a")
-    write_container(path, tone(600, 0.4), 32000)
+    write_container(path, "aac", tone(600, 0.4)[None], 32000)
     assert library.index(path.parent).added == 2
-    write_container(path, tone(900, 0.5), 32000)
+    write_container(path, "aac", tone(900, 0.5)[None], 32000)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "av", None)
         report = library.index(path.parent)
@@ -297,7 +296,7 @@ def test_a_multi_channel_sound_of_many_windows_is_that_of_its_mean(library, tmp_
     (tmp_path / "sounds").mkdir()
     soundfile.write(tmp_path / "sounds" / "a.wav", wave, 32000)
     library.index(tmp_path / "sounds")
-    stored = library._store.rows(["vector", "start"]).sort_by("start")["vector"].to_pylist()
+    stored = library.store.rows(["vector", "start"]).sort_by("start")["vector"].to_pylist()
     mono = wave.mean(axis=1)
     pieces = [mono[s : s + 32000] for s in (0, 16000, 32000, len(mono) - 32000)]
     model = library.model

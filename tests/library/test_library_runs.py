@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from otomatch.errors import LibraryError
-from otomatch.library import SoundLibrary
+from otomatch.library import SoundLibrary, connection, table_indexes
 from otomatch.library import store as stores
-from otomatch.library.indexing import writing as indexing
+from otomatch.library.indexing import embedding, writing
 from otomatch.models.audio_text_model import AudioTextModel
 from tests.support.indexing import kill_after, start, wait
 from tests.support.sounds import hiss, tone, write_audio
@@ -63,7 +63,7 @@ COLUMNS = ["id", "path", "start", "end", "duration", "digest", "words", "stamp",
 
 
 def rows(library: Path) -> list[dict]:
-    table = SoundLibrary.open(library)._store.rows(COLUMNS)
+    table = SoundLibrary.open(library).store.rows(COLUMNS)
     return table.sort_by("id").to_pylist()
 
 
@@ -122,7 +122,7 @@ def test_two_runs_at_once_store_each_file_once_and_readers_see_whole_files(
     reader = SoundLibrary.open(library)
     seen = set()
     while any(process.is_alive() for process, _ in runs):
-        table = reader._store.rows(COLUMNS)
+        table = reader.store.rows(COLUMNS)
         seen.add(len(check_whole(table.to_pylist())))
         assert len(reader.search("rain", k=5)) <= 5
     assert [wait(process) for process, _ in runs] == [0, 0]
@@ -145,8 +145,8 @@ def test_two_first_runs_at_once_make_one_library(tmp_path, small_model):
 
 SCRIPT = """
 import sys
-from otomatch.library import indexing
-indexing._BATCH, indexing._WRITE_WINDOWS = 2, 1
+from otomatch.library.indexing import embedding, writing
+embedding._BATCH, writing._WRITE_WINDOWS = 2, 1
 from otomatch.cli import main
 sys.argv = ["otomatch", *sys.argv[1:]]
 main()
@@ -174,8 +174,8 @@ def test_control_c_keeps_what_is_done_says_how_to_go_on_and_exits_with_130(libra
 
 
 def test_an_interruption_in_python_keeps_what_is_whole(library, sounds, monkeypatch):
-    monkeypatch.setattr(indexing, "_BATCH", 4)
-    monkeypatch.setattr(indexing, "_WRITE_WINDOWS", 10_000)
+    monkeypatch.setattr(embedding, "_BATCH", 4)
+    monkeypatch.setattr(writing, "_WRITE_WINDOWS", 10_000)
     real, calls = AudioTextModel.embed_features, []
 
     def interrupted(model, clips):
@@ -203,26 +203,26 @@ def test_a_stopped_run_removes_nothing(library, sounds):
 def test_many_small_runs_do_not_grow_the_folder_without_bound(
     library, sounds, tmp_path, small_model, monkeypatch
 ):
-    monkeypatch.setattr(stores, "_KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(table_indexes, "_KEPT_SECONDS", 0.0)
     opened = SoundLibrary.open(library)
     opened.index(sounds)
     for i in range(20):
         write_audio(sounds / "0" / "00.wav", hiss(0.5, seed=i))
         assert opened.index(sounds).changed == 1
     expected(sounds, tmp_path / "fresh", small_model)
-    once = SoundLibrary.open(tmp_path / "fresh")._store
-    assert len(opened._store.table.list_versions()) <= 4
-    table, fresh = (store.size() for store in (opened._store, once))
+    once = SoundLibrary.open(tmp_path / "fresh").store
+    assert len(opened.store.table.list_versions()) <= 4
+    table, fresh = (connection.disk_size(store.uri) for store in (opened.store, once))
     assert table < 1.5 * fresh
 
 
 def test_a_version_stays_readable_for_a_while_after_it_was_replaced(library, sounds):
     opened = SoundLibrary.open(library)
     opened.index(sounds)
-    old = opened._store.version
+    old = opened.store.version
     write_audio(sounds / "0" / "00.wav", hiss(0.5))
     opened.index(sounds)
-    table = stores.connect(library).open_table(stores.TABLE)
+    table = connection.connect(library).open_table(connection.TABLE)
     table.checkout(old)
     assert table.count_rows() > FILES
     assert len(table.search().limit(None).to_arrow()) == table.count_rows()
@@ -236,20 +236,20 @@ def test_versions_are_dropped_only_when_replaced_for_a_minute():
         return [{"timestamp": now - timedelta(seconds=age)} for age in ages]
 
     # Replaced 3000 s ago; replaced 10 s ago; the latest.
-    kept = stores._unread(versions(4000, 3000, 10)).total_seconds()
+    kept = table_indexes._unread_age(versions(4000, 3000, 10)).total_seconds()
     assert 3000 <= kept < 3001
-    assert stores._unread(versions(30, 20, 10)).total_seconds() >= 60
-    assert 4000 <= stores._unread(versions(4000)).total_seconds() < 4001
+    assert table_indexes._unread_age(versions(30, 20, 10)).total_seconds() >= 60
+    assert 4000 <= table_indexes._unread_age(versions(4000)).total_seconds() < 4001
 
 
 def test_a_vector_index_appears_stays_up_to_date_and_finds_what_filters_leave(
     library, sounds, monkeypatch
 ):
-    monkeypatch.setattr(stores, "INDEX_FROM", 45)
+    monkeypatch.setattr(table_indexes, "VECTOR_INDEX_WINDOWS", 45)
     opened = SoundLibrary.open(library)
     opened.index(sounds)
     assert len(opened) >= 45
-    table = opened._store.table
+    table = opened.store.table
     (found,) = (index for index in table.list_indices() if index.columns == ["vector"])
     assert (found.columns, found.index_type) == (["vector"], "IvfFlat")
     write_audio(sounds / "0" / "new.wav", hiss(0.5))
@@ -267,7 +267,7 @@ def test_a_vector_index_appears_stays_up_to_date_and_finds_what_filters_leave(
 def test_a_small_library_has_an_index_of_its_words_and_none_of_vectors(library, sounds):
     opened = SoundLibrary.open(library)
     opened.index(sounds)
-    assert [index.columns for index in opened._store.table.list_indices()] == [["words"]]
+    assert [index.columns for index in opened.store.table.list_indices()] == [["words"]]
 
 
 @pytest.mark.parametrize(
@@ -298,22 +298,23 @@ def test_an_error_of_lancedb_is_known_as_such_and_one_of_the_model_stays_what_it
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with monkeypatch.context() as patch:
-        patch.setattr(indexing, "new_rows", fail)
+        patch.setattr(writing, "new_rows", fail)
         with pytest.raises(RuntimeError, match="CUDA error"):
             opened.index(sounds)
     opened.index(sounds)
     shutil.rmtree(library / "sounds.lance" / "data")
-    rows = opened._store.table.schema.empty_table()
-    for write in (lambda: opened._store.delete(["x"]), lambda: opened._store.write(rows)):
-        with pytest.raises(LibraryError, match="cannot be written"), opened._store.writing():
+    rows = opened.store.table.schema.empty_table()
+    for write in (lambda: opened.store.delete(["x"]), lambda: opened.store.write(rows)):
+        with pytest.raises(LibraryError, match="cannot be written"), opened.store.writing():
             write()
 
 
 def test_a_library_of_another_format_is_a_clear_error(library):
     store = stores.Store.open(library)
-    about = {stores._METADATA: json.dumps({**store.about, "format": "otomatch-library/1"}).encode()}
+    changed = {**store.metadata, "format": "otomatch-library/1"}
+    about = {stores._METADATA_KEY: json.dumps(changed).encode()}
     schema = store.table.schema.with_metadata(about)
-    stores.connect(library).create_table(stores.TABLE, schema=schema, mode="overwrite")
+    connection.connect(library).create_table(connection.TABLE, schema=schema, mode="overwrite")
     with pytest.raises(LibraryError, match=r"format otomatch-library/1.*new library"):
         SoundLibrary.open(library)
 
@@ -334,12 +335,12 @@ with Store.open({str(library)!r}).writing():
 
 def test_distances_do_not_depend_on_batches(library, sounds, tmp_path, small_model, monkeypatch):
     SoundLibrary.open(library).index(sounds)
-    monkeypatch.setattr(indexing, "_BATCH", 3)
-    monkeypatch.setattr(indexing, "_WRITE_WINDOWS", 2)
+    monkeypatch.setattr(embedding, "_BATCH", 3)
+    monkeypatch.setattr(writing, "_WRITE_WINDOWS", 2)
     other = SoundLibrary.create(tmp_path / "other", small_model)
     other.index(sounds)
     mine, theirs = (
-        np.array(made._store.rows().sort_by("id")["vector"].to_pylist())
+        np.array(made.store.rows().sort_by("id")["vector"].to_pylist())
         for made in (SoundLibrary.open(library), other)
     )
     np.testing.assert_allclose(mine, theirs, atol=1e-5)

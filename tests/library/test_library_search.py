@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otomatch.library.search import query as searching
+from otomatch.library.search import hits as searching
 from tests.oracles import naive_odds
-from tests.support.libraries import REFERENCES, Drawn, draw, named
+from tests.support.libraries import REFERENCES, Drawn, draw, numbered_files
 
 QUERY = draw(1, seed=7)[0]
 OTHER = draw(1, seed=8)[0]
@@ -20,7 +20,7 @@ OTHER = draw(1, seed=8)[0]
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     windows = [1 + i % 4 for i in range(60)]
-    return Drawn(tmp_path_factory.mktemp("drawn") / "library", named(60), windows)
+    return Drawn(tmp_path_factory.mktemp("drawn") / "library", numbered_files(60), windows)
 
 
 def ids(hits) -> list[str]:
@@ -148,14 +148,14 @@ def test_words_that_are_not_wanted_count_for_nothing(drawn):
     number = last.path.rpartition("/")[2].removesuffix(".wav")
     words = f"number{number}"
     assert drawn.search(QUERY, without=[OTHER], words=words)[0].id == last.id
-    assert drawn.search(QUERY, without=[OTHER], words=words, not_words=[words]) == plain
+    assert drawn.search(QUERY, without=[OTHER], words=words, unwanted_words=[words]) == plain
 
 
 def test_the_order_of_the_rows_says_nothing(tmp_path):
     count = 1500  # more than the background's sample and than the candidates
     order = torch.randperm(count, generator=torch.Generator().manual_seed(1)).tolist()
-    first = Drawn(tmp_path / "first", named(count))
-    second = Drawn(tmp_path / "second", named(count), order=order)
+    first = Drawn(tmp_path / "first", numbered_files(count))
+    second = Drawn(tmp_path / "second", numbered_files(count), order=order)
     for terms in ({}, {"sounds": [OTHER]}, {"without": [OTHER], "words": "number7"}):
         one, other = (library.search(QUERY, k=50, **terms) for library in (first, second))
         assert ids(one) == ids(other)

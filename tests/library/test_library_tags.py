@@ -190,4 +190,4 @@ def test_tags_are_searchable_text_and_travel_into_sounds_and_hits(tmp_path, smal
     library.index(tmp_path / "sounds")
     assert library.sounds()[0].tags == TEXT
     assert library.search("rain", k=1)[0].tags == TEXT
-    assert library._store.rows(["words"])["words"].to_pylist() == [f"sounds x {TEXT}"]
+    assert library.store.rows(["words"])["words"].to_pylist() == [f"sounds x {TEXT}"]

@@ -70,7 +70,7 @@ def test_the_info_command_tells_the_same(library, tmp_path, sounds):
 def test_parquet_read_back_equals_the_table(library, tmp_path):
     assert library.export(tmp_path / "out.parquet") == 7
     back = pq.read_table(tmp_path / "out.parquet").sort_by("id")
-    table = library._store.rows().sort_by("id")
+    table = library.store.rows().sort_by("id")
     assert back.column_names == table.column_names
     for name in table.column_names:
         assert back[name].to_pylist() == table[name].to_pylist(), name
@@ -96,8 +96,8 @@ def test_export_replaces_a_file_only_when_all_is_written(library, tmp_path, monk
         yield from real(columns)
         raise OSError(28, "No space left on device")
 
-    real = library._store.batches
-    monkeypatch.setattr(library._store, "batches", fail)
+    real = library.store.batches
+    monkeypatch.setattr(library.store, "batches", fail)
     with pytest.raises(LibraryError, match=r"out\.parquet: cannot be written \(No space"):
         library.export(out)
     assert out.read_text() == "before"
@@ -193,17 +193,17 @@ def test_windows_are_chosen_once_for_a_library(tmp_path, sounds, small_model, ti
     info = SoundLibrary.open(place).info()
     assert (info.window, info.hop, info.windows) == (0.5, 0.1, 16 + 1 + 6)
     invoke(*command, "--window", 0.5)
-    with pytest.raises(LibraryError, match=r"a window of 0\.5 s, not 1; leave --window out"):
+    with pytest.raises(LibraryError, match=r"a window of 0\.5 s, not 1 s; leave out the window"):
         invoke(*command, "--window", 1)
-    with pytest.raises(LibraryError, match=r"a hop of 0\.1 s, not 0\.2; leave --hop out"):
+    with pytest.raises(LibraryError, match=r"a hop of 0\.1 s, not 0\.2 s; leave out the hop"):
         invoke(*command, "--hop", 0.2)
     for wrong in (0, 2, float("nan")):
-        with pytest.raises(InvalidInputError, match="must be longer than 0 and at most"):
+        with pytest.raises(InvalidInputError, match="expected more than 0 and at most"):
             open_or_create(tmp_path / "other", small_model, window=wrong)
     for wrong in (-1, 0, 0.00001, 0.0199, 1.5, float("nan")):
         with pytest.raises(InvalidInputError, match=r"at least a fiftieth of a window .*0\.02 s"):
             open_or_create(tmp_path / "other", small_model, hop=wrong)
-    with pytest.raises(InvalidInputError, match=r"windows of exactly 1 s, got 0\.5"):
+    with pytest.raises(InvalidInputError, match=r"0\.5 s long, but .* exactly 1 s"):
         open_or_create(tmp_path / "other", tiny_clap, window=0.5)
     assert not (tmp_path / "other").exists()
     finest = open_or_create(tmp_path / "finest", small_model, window=0.55, hop=0.011)
@@ -217,7 +217,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(library, sounds, mon
         write_audio(sounds / f"{i}.wav", tone(300.0 * (i + 1), 0.5))
     library.index(sounds, progress=True)
     assert capfd.readouterr().err == ""
-    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
     write_audio(sounds / "0.wav", hiss(0.5))
     library.index(sounds, progress=True)
     err = capfd.readouterr().err
@@ -228,12 +228,13 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(library, sounds, mon
 
 
 def test_overlapping_windows_count_each_second_of_sound_once(library, sounds, monkeypatch):
-    from otomatch.library.indexing import progress
-    from otomatch.library.indexing import writing as indexing
+    from otomatch.library.indexing import embedding, progress
 
     heard = []
-    monkeypatch.setattr(indexing, "_BATCH", 3)
-    monkeypatch.setattr(progress.IndexProgress, "heard", lambda _, seconds: heard.append(seconds))
+    monkeypatch.setattr(embedding, "_BATCH", 3)
+    monkeypatch.setattr(
+        progress.IndexProgress, "embedded", lambda _, seconds: heard.append(seconds)
+    )
     write_audio(sounds / "long.wav", hiss(4.2, seed=1))
     write_audio(sounds / "short.wav", hiss(0.3, seed=2))
     library.index(sounds)
@@ -251,7 +252,7 @@ def test_progress_on_a_terminal_shows_rates_and_what_was_skipped():
     out = StringIO()
     with IndexProgress(True, Console(file=out, force_terminal=True, width=120)) as bar:
         bar.expect(4)
-        bar.heard(100.0)
+        bar.embedded(100.0)
         bar.finished(skipped=False)
         bar.finished(skipped=True)
     assert "2/4" in out.getvalue()

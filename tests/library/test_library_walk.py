@@ -78,9 +78,9 @@ def test_links_within_the_folder_are_sounds_and_those_that_lead_out_are_named(tm
     (root / "folder").symlink_to(other)
     assert names(root) == ["a.wav", "sub/inside.wav"]
     found = reasons(root)
-    assert found["outside.wav"] == f"a link that leads out of the folder; index {other} itself"
+    assert found["outside.wav"] == f"a link that points out of the folder; index {other} itself"
     assert found["folder"] == f"a link to a folder elsewhere; index {other} itself"
-    assert "leads nowhere" in found["broken.wav"]
+    assert "a broken link" in found["broken.wav"]
     assert len(found) == 3
 
 

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otomatch.errors import InvalidInputError
-from otomatch.library.search import fulltext
-from otomatch.library.search.filters import Filters
+from otomatch.library.search.filters import SearchFilters
+from otomatch.library.search.fulltext import ensure_word_index, match_words
 from otomatch.library.search.fusion import competition_ranks, fuse
+from otomatch.library.table_indexes import refresh_word_index
 from tests.oracles import naive_rrf
 from tests.support.libraries import Drawn, draw
 
@@ -36,10 +37,10 @@ def drawn(request, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     library = Drawn(tmp_path_factory.mktemp("words") / "library", files)
     if request.param == "a stale index":
         library.store.delete("path != '/s/9.wav'")
-        fulltext.refresh(library.store)
+        refresh_word_index(library.store)
         library.store.write([row for row in library.rows if row["path"] != "/s/9.wav"])
     elif request.param == "an index":
-        fulltext.refresh(library.store)
+        refresh_word_index(library.store)
     return library
 
 
@@ -50,8 +51,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
 
 
 def found(library: Drawn, text: str, **options) -> set[str]:
-    assert fulltext.available(library.store)
-    scores = fulltext.matches(library.store, text, None, 100, **options)
+    assert ensure_word_index(library.store)
+    scores = match_words(library.store, text, None, 100, **options)
     place = {row["file_id"]: index for index, row in enumerate(library.rows)}
     return {WORDS[place[id_]] for id_ in scores}
 
@@ -81,7 +82,7 @@ def test_nothing_is_found_by_stop_words_signs_and_words_that_are_nowhere(drawn, 
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     files = [(f"/s/{i}.wav", "/s", words) for i, words in enumerate(WORDS)]
     library = Drawn(tmp_path_factory.mktemp("fresh") / "library", files)
-    fulltext.refresh(library.store)
+    refresh_word_index(library.store)
     return library
 
 
@@ -103,8 +104,8 @@ def test_the_index_knows_stems_accents_and_japanese(fresh, text, words):
 
 
 def test_every_word_may_be_asked_for(fresh):
-    assert found(fresh, "the dog barks outside", every=True) == {"barking dogs outside"}
-    assert found(fresh, "dog zebra", every=True) == set()
+    assert found(fresh, "the dog barks outside", match_all=True) == {"barking dogs outside"}
+    assert found(fresh, "dog zebra", match_all=True) == set()
 
 
 @settings(max_examples=60, deadline=None)
@@ -118,11 +119,11 @@ def test_refreshing_twice_changes_nothing_and_an_index_of_another_kind_is_replac
 
     library = Drawn(tmp_path / "library", [("/s/1.wav", "/s", "犬の鳴き声")])
     library.store.table.create_index("words", config=FTS())
-    assert fulltext.matches(library.store, "犬", None, 9) == {}
-    fulltext.refresh(library.store)
-    assert len(fulltext.matches(library.store, "犬", None, 9)) == 1
+    assert match_words(library.store, "犬", None, 9) == {}
+    refresh_word_index(library.store)
+    assert len(match_words(library.store, "犬", None, 9)) == 1
     version = library.store.version
-    fulltext.refresh(library.store)
+    refresh_word_index(library.store)
     assert library.store.version == version
 
 
@@ -192,10 +193,10 @@ def test_names_of_folders_above_a_root_do_not_count(tmp_path):
 def test_durations_are_taken_or_refused_and_never_passed_on_wrong(low, high):
     fine = 0 <= low <= high and not math.isinf(low)
     if fine:
-        assert Filters(min_duration=low, max_duration=high).min_duration == low
+        assert SearchFilters(min_duration=low, max_duration=high).min_duration == low
     else:
         with pytest.raises(InvalidInputError):
-            Filters(min_duration=low, max_duration=high)
+            SearchFilters(min_duration=low, max_duration=high)
 
 
 def test_no_longest_duration_is_the_same_as_an_infinite_one(odd):
@@ -206,7 +207,7 @@ def test_no_longest_duration_is_the_same_as_an_infinite_one(odd):
 
 def test_a_blank_folder_is_an_error():
     with pytest.raises(InvalidInputError, match="blank"):
-        Filters(folder=" ")
+        SearchFilters(folder=" ")
 
 
 def test_a_library_that_cannot_be_written_is_searched_by_sound_alone(tmp_path, monkeypatch):
@@ -224,5 +225,5 @@ def test_a_library_that_cannot_be_written_is_searched_by_sound_alone(tmp_path, m
 
 @pytest.mark.parametrize("name", ["~nobody-of-this-name", "surveillance", "a\0b", "\udcff"])
 def test_a_folder_that_can_be_none_is_a_clear_error(odd, name):
-    with pytest.raises(InvalidInputError, match=r"no sound in such a folder|is no text"):
+    with pytest.raises(InvalidInputError, match=r"no sound in such a folder|is not valid text"):
         odd.search(draw(1)[0], folder=name)

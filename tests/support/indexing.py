@@ -33,11 +33,11 @@ def _index(library: Path, folders: tuple[Path, ...], begun: Any) -> None:
     import torch
 
     from otomatch.library import SoundLibrary
-    from otomatch.library.indexing import writing as module
+    from otomatch.library.indexing import embedding, writing
 
     torch.set_num_threads(1)
-    module._BATCH, module._WRITE_WINDOWS, module._TIDY_WRITES = 4, 1, 7
+    embedding._BATCH, writing._WRITE_WINDOWS, writing._WRITES_BETWEEN_OPTIMIZE = 4, 1, 7
     opened = SoundLibrary.open(library)
-    assert opened._references is not None  # loads the model, too
+    assert opened._model.references is not None  # loads the model, too
     begun.set()
     opened.index(folders)

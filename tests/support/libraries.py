@@ -6,10 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from otomatch.library.indexing.walking import file_id
+from otomatch.library.indexing.identity import file_id
 from otomatch.library.records import Hit
-from otomatch.library.search.query import Filters, Query, Term, search
-from otomatch.library.search.relevance import Backgrounds, reference_statistics
+from otomatch.library.references import reference_statistics
+from otomatch.library.search.filters import SearchFilters
+from otomatch.library.search.hits import find_hits
+from otomatch.library.search.query import SearchQuery, Term
+from otomatch.library.search.relevance import BackgroundCache
 from otomatch.library.store import Store
 
 DIM = 8
@@ -71,7 +74,7 @@ class Drawn:
         for start in range(0, len(rows), 500):
             block = range(len(rows)) if order is None else order
             self.store.write([rows[i] for i in block[start : start + 500]])
-        self._backgrounds = Backgrounds(self.store, REFERENCES)
+        self._background = BackgroundCache(self.store, lambda: REFERENCES)
 
     def search(
         self,
@@ -80,16 +83,18 @@ class Drawn:
         sounds: Sequence[Tensor] = (),
         without: Sequence[Tensor] = (),
         words: str | None = None,
-        not_words: Sequence[str] = (),
+        unwanted_words: Sequence[str] = (),
         **filters: object,
     ) -> list[Hit]:
         """Hits of vectors as terms."""
         terms = [*map(Term, texts), *(Term(sound, is_sound=True) for sound in sounds)]
-        query = Query(terms, [*map(Term, without)], words, not_words, Filters(**filters))
-        return search(self.store, query, k, self._backgrounds.current())
+        query = SearchQuery(
+            terms, [*map(Term, without)], words, unwanted_words, SearchFilters(**filters)
+        )
+        return find_hits(self.store, query, k, self._background.current())
 
 
-def named(count: int) -> list[tuple[str, str, str]]:
+def numbered_files(count: int) -> list[tuple[str, str, str]]:
     """Files in three folders below one root, whose words are their number."""
     folders = ("", "rain/", "rain/heavy/")
     paths = [f"/sounds/{folders[i % 3]}{i}.wav" for i in range(count)]

@@ -98,9 +98,9 @@ def index(
     otomatch index ~/field --library field --model runs/first/model --window 2.5 --hop 1
     """
     from otomatch.library import find_sounds, open_or_create
-    from otomatch.library.store import exists
+    from otomatch.library.connection import library_exists
 
-    for folder in () if exists(library) else folders:
+    for folder in () if library_exists(library) else folders:
         find_sounds(folder, pattern)  # a mistyped folder must not create a library
     opened = open_or_create(library, model, device(), window, hop)
     with _stopping() as stop:
@@ -215,11 +215,11 @@ def _stopping() -> Iterator[threading.Event]:
 
 def _write_list(library: str, given: Path | None, report: "IndexReport") -> Path | None:
     """Write the skipped files as CSV. A remote library without ``given`` has no list: None."""
-    from otomatch.library.indexing.reports import SKIPPED, write_skipped
-    from otomatch.library.store import local
+    from otomatch.library.connection import local_folder
+    from otomatch.library.exporting import SKIPPED_LIST, write_skipped
 
-    folder = local(library)
-    path = given or (None if folder is None else folder / SKIPPED)
+    folder = local_folder(library)
+    path = given or (None if folder is None else folder / SKIPPED_LIST)
     if path is not None:
         write_skipped(path, report.skipped)
     return path

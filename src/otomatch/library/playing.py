@@ -1,4 +1,4 @@
-"""Playing hits with whichever player is installed."""
+"""Playback of hits with an installed audio player."""
 
 import shutil
 import subprocess
@@ -22,22 +22,23 @@ PLAYERS: dict[str, tuple[str, ...]] = {
     "play": ("-q",),
     "aplay": ("-q",),
 }
-"""What is looked for, best first, and the arguments before the file."""
+"""Programs in order of preference, with the arguments before the file."""
 
 
 def find_player() -> Callable[[Hit], None]:
-    """A function that plays the span of a hit and returns when it is over.
+    """Return a function that plays the window of a hit and returns when it has ended.
 
-    The span is decoded here and handed over as WAV, so any player will do for any format.
+    The window is decoded here and passed to the player as WAV, so that any player can play any
+    format.
 
     Raises:
-        MissingDependencyError: there is no player.
+        MissingDependencyError: No player is installed.
     """
     name = next((name for name in PLAYERS if shutil.which(name)), None)
     if name is None:
         raise MissingDependencyError(
-            f"no player is installed (looked for {', '.join(PLAYERS)}); install one, for example "
-            "with: apt install ffmpeg"
+            f"no audio player is installed (looked for {', '.join(PLAYERS)}); install one, for "
+            "example with: apt install ffmpeg"
         )
     command = [str(shutil.which(name)), *PLAYERS[name]]
 
@@ -54,5 +55,5 @@ def _play(command: list[str], hit: Hit) -> None:
         soundfile.write(file, np.clip(waveform, -1, 1), rate, subtype="PCM_16")
         done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        said = done.stderr.strip() or f"exit status {done.returncode}"
-        raise LibraryError(f"{Path(command[0]).name} cannot play sounds here: {said}")
+        message = done.stderr.strip() or f"exit status {done.returncode}"
+        raise LibraryError(f"{Path(command[0]).name} cannot play sounds here: {message}")

@@ -1,36 +1,52 @@
-"""`SoundLibrary`: a library as its users see it."""
+"""`SoundLibrary`: sounds that can be searched by a description or by another sound."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow.compute as pc
-
-from otomatch.errors import LibraryError
-from otomatch.library import store as stores
-from otomatch.library.exporting import export
-from otomatch.library.indexing.planning import below
-from otomatch.library.indexing.reports import AddReport, IndexReport
-from otomatch.library.indexing.rows import SOUND_COLUMNS, sounds_of
-from otomatch.library.indexing.walking import SoundFile, check_name
-from otomatch.library.indexing.writing import Indexer
-from otomatch.library.making import MODEL, ExistsAlreadyError, make
-from otomatch.library.records import LibraryInfo, Sound
-from otomatch.library.search.searchable import Searchable
-from otomatch.library.store import Store, quoted
+from otomatch.errors import MissingLibraryError, at_least
+from otomatch.library.columns import SOUND_COLUMNS, sounds_from_rows
+from otomatch.library.connection import library_exists
+from otomatch.library.contents import all_sounds, library_info, sound_by_id
+from otomatch.library.creation import create_store
+from otomatch.library.duplicates import MIN_SIMILARITY, find_duplicates
+from otomatch.library.exporting import export_table
+from otomatch.library.indexing.indexer import add_files, index_folders, remove_files
+from otomatch.library.library_model import LibraryModel
+from otomatch.library.records import (
+    AddReport,
+    DuplicateGroup,
+    Hit,
+    IndexReport,
+    LibraryInfo,
+    Sound,
+    SoundFile,
+)
+from otomatch.library.search.filters import SearchFilters
+from otomatch.library.search.hits import find_hits
+from otomatch.library.search.query import embed_query, similarity_query
+from otomatch.library.search.relevance import BackgroundCache
+from otomatch.library.store import Store
 from otomatch.models.audio_text_model import AudioTextModel
+from otomatch.models.windowing import AudioInput
 
 
-class SoundLibrary(Searchable):
-    """Sounds that can be searched by a description or by a sound; see `create` and `open`."""
+class SoundLibrary:
+    """Sounds that can be searched by a description, by a sound, or by both.
 
-    def __init__(self, store: Store, device: str = "cpu") -> None:
-        super().__init__(store)
-        self._device = device
+    Make one with `create`, `open` or `open_or_create`. Several threads may search at once, also
+    while another thread or process indexes.
+
+    Attributes:
+        uri: Folder or LanceDB URI of the library.
+        store: Table of the library; ``store.version`` changes with every write.
+    """
+
+    def __init__(
+        self, store: Store, device: str = "cpu", model: AudioTextModel | None = None
+    ) -> None:
+        self.uri, self.store = store.uri, store
+        self._model = LibraryModel(store, device, model)
+        self._background = BackgroundCache(store, lambda: self._model.references)
 
     @classmethod
     def create(
@@ -41,90 +57,93 @@ class SoundLibrary(Searchable):
         window: float | None = None,
         hop: float | None = None,
     ) -> "SoundLibrary":
-        """Make an empty library for a model.
+        """Create an empty library for a model.
 
         Args:
-            uri: a folder, absent or empty, or another place that LanceDB can write.
-            model: folder or name of the model; a local library keeps a copy.
-            device: where the model computes.
-            window: seconds of the windows into which long files are cut; None for 5, or what the
-                model takes if that is less, or is one length only (a CLAP's 10).
-            hop: seconds between the beginnings of neighbouring windows; None for half a window.
+            uri: New or empty folder, or a LanceDB URI.
+            model: Folder or name of the model. A library in a folder keeps a copy of the folder.
+            device: Device that the model runs on.
+            window: Length of the windows of long files in seconds. None for 5 s, or for what the
+                model allows or requires.
+            hop: Time between the starts of neighbouring windows in seconds; None for half a window.
 
         Raises:
-            LibraryError: there is a library already, or the folder holds something else.
-            ModelError: there is no such model.
-            InvalidInputError: window or hop is out of range.
+            LibraryError: There already is a library, or the folder contains something else.
+            ModelError: There is no such model.
+            InvalidInputError: ``window`` or ``hop`` is out of range.
         """
         loaded = AudioTextModel.from_pretrained(model, device)
-        library = cls(make(uri, model, loaded, window, hop), device)
-        library.__dict__["model"] = loaded
-        return library
+        return cls(create_store(uri, model, loaded, window, hop), device, loaded)
 
     @classmethod
     def open(
         cls, uri: str | Path, model: AudioTextModel | None = None, device: str = "cpu"
     ) -> "SoundLibrary":
-        """Open a library that exists.
+        """Open an existing library.
 
         Args:
-            uri: where it is.
-            model: the model to query with, instead of the library's own copy.
-            device: where the library's own copy computes.
+            uri: Folder or LanceDB URI of the library.
+            model: Model to use instead of the library's own copy; None for the copy.
+            device: Device that the library's own copy runs on.
 
         Raises:
-            LibraryError: there is no library, or it was made with another model.
+            MissingLibraryError: There is no library.
+            LibraryError: The library was created with another model.
         """
-        if not stores.exists(uri):
-            raise LibraryError(
-                f"{uri}: no library; make one with: otomatch index FOLDER --model MODEL "
-                f"--library {uri}"
+        if not library_exists(uri):
+            raise MissingLibraryError(
+                f"{uri}: no library; check the name, or create a library there with a model"
             )
-        library = cls(Store.open(uri), device)
-        if model is not None:
-            library._check(model)
-            library.__dict__["model"] = model
-        return library
-
-    @cached_property
-    def model(self) -> AudioTextModel:
-        """The model that the library was made with, loaded on first use."""
-        folder, name = stores.local(self.uri), self._store.about["model"]
-        place = folder / name if folder is not None and name == MODEL else name
-        if isinstance(place, Path) and not place.is_dir():
-            raise LibraryError(
-                f"{self.uri}: its copy of the model ({MODEL}/) is missing; put it back, or index "
-                "the sounds into a new library"
-            )
-        model = AudioTextModel.from_pretrained(place, self._device)
-        self._check(model)
-        return model
-
-    def __len__(self) -> int:
-        """Number of windows."""
-        return len(self._store)
+        return cls(Store.open(uri), device, model)
 
     @property
-    def version(self) -> int:
-        """A number that changes whenever something is added or removed, by whomever."""
-        return self._store.version
+    def model(self) -> AudioTextModel:
+        """Model that the library was created with, loaded on first use.
+
+        Raises:
+            LibraryError: The library's copy is missing, or is another model.
+        """
+        return self._model.model
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.store)
+
+    def info(self) -> LibraryInfo:
+        """Return a summary of what the library contains and how it was created."""
+        return library_info(self.store)
+
+    def sounds(self) -> list[Sound]:
+        """Return all files, sorted by path."""
+        return all_sounds(self.store)
+
+    def sound(self, id: str) -> Sound:  # noqa: A002
+        """Return a file by its id.
+
+        Raises:
+            LibraryError: The library has no file with this id.
+        """
+        return sound_by_id(self.store, id)
 
     def add(
         self,
         sounds: Iterable[SoundFile | str | Path] | SoundFile | str | Path,
         progress: bool = False,
     ) -> AddReport:
-        """Add files, embedding only those that are new or have changed.
+        """Add files; only new and changed files are embedded.
 
-        What is written stays written: an interrupted call loses at most the files in hand, and
-        the next one goes on. Files that cannot be read are skipped and listed; what the library has
-        of them stays.
+        Files are stored as the call proceeds. If it is interrupted, it loses only the files in
+        progress, and the next call continues from there. Files that cannot be read are skipped and
+        reported; what the library has stored of them stays.
 
         Args:
-            sounds: files, or `SoundFile` values with what is known of them; or one of these.
-            progress: show a progress bar.
+            sounds: Path or `SoundFile` record with what is known about a file, or many of these.
+            progress: Show a progress bar.
+
+        Raises:
+            LibraryError: The library cannot be written.
         """
-        return self._indexer.add(sounds, progress)
+        return add_files(self.store, self._model, sounds, progress)
 
     def index(
         self,
@@ -136,159 +155,146 @@ class SoundLibrary(Searchable):
     ) -> IndexReport:
         """Bring the library up to date with the sounds below folders.
 
-        New and changed files are embedded; those that moved or are copies keep their vectors; those
-        that are gone are removed. Hidden files and folders are left out, and links that lead out of
-        the folder. What is written stays written: an interrupted call loses at most the files in
-        hand, and the next one goes on. Several calls may run at once, from several processes.
+        New and changed files are embedded, moved and copied files keep their vectors, and files
+        that no longer exist are removed. Hidden files and folders are left out, as are links that
+        point out of the folder. Files are stored as the call proceeds. If it is interrupted, it
+        loses only the files in progress, and the next call continues from there. Several processes
+        may index at once.
 
         Args:
-            folders: one or more.
-            pattern: only files whose names match this glob pattern; files that do not are neither
-                added nor removed.
-            keep_deleted: leave files that are gone in the library.
-            progress: show a progress bar on standard error, or lines where that is no terminal.
-            stop: asked often; once it says True, the call stores what it has and returns.
+            folders: One or more folders, searched at any depth.
+            pattern: Glob pattern for file names. Files that do not match are neither added nor
+                removed.
+            keep_deleted: Keep files that no longer exist.
+            progress: Show a progress bar on standard error, or lines if that is not a terminal.
+            stop: Function that is called often; once it returns True, the call stores what is
+                complete and returns.
 
         Raises:
-            LibraryError: a folder is missing or holds no sounds (those of it that the library has
-                stay in it), or the library cannot be written.
-            DatasetError: a folder's table of captions is malformed.
-            InvalidInputError: the pattern is empty, or there is a NUL in a folder's name.
+            LostFolderError: A folder is missing or empty, but the library has sounds from there;
+                they stay in the library.
+            LibraryError: A folder is missing or has no sounds, or the library cannot be written.
+            DatasetError: The table of captions in a folder is malformed.
+            InvalidInputError: The pattern is empty, or a folder's name contains a NUL character.
         """
         if isinstance(folders, str | Path):
             folders = [folders]
-        return self._indexer.index(folders, pattern, keep_deleted, progress, stop)
-
-    def remove(self, path: str | Path) -> int:
-        """Remove a file, or everything below a folder, from the library; the files stay.
-
-        Returns:
-            How many files were removed.
-
-        Raises:
-            InvalidInputError: there is a NUL in the name.
-        """
-        check_name(path)
-        places = {os.path.abspath(path), os.path.realpath(path)}  # a link has its own name, too
-        with self._store.writing():
-            doomed = [p for p in self._store.files() if any(below(p, place) for place in places)]
-            self._store.delete(doomed)
-        return len(doomed)
-
-    def info(self) -> LibraryInfo:
-        """What the library holds and what it was made with."""
-        about, store = self._store.about, self._store
-        table = store.rows(["root", "duration"], "start = 0")
-        return LibraryInfo(
-            sounds=len(table),
-            windows=len(store),
-            seconds=float(pc.sum(table["duration"]).as_py() or 0.0),
-            roots=tuple(sorted(table["root"].unique().to_pylist())),
-            model=about["name"],
-            fingerprint=about["fingerprint"],
-            window=about["window"],
-            hop=about["hop"],
-            bytes=store.size(),
-            created=about["created"],
-            updated=store.updated().isoformat(timespec="seconds"),
+        return index_folders(
+            self.store, self._model, folders, pattern, keep_deleted, progress, stop
         )
 
-    def export(self, path: str | Path) -> int:
-        """Write the table as .parquet, or as .csv without the vectors; one row for each window.
+    def remove(self, path: str | Path) -> int:
+        """Remove a file, or all files below a folder, from the library; the files stay on disk.
 
         Returns:
-            How many rows were written.
+            Number of files removed.
 
         Raises:
-            InvalidInputError: the name ends otherwise.
-            LibraryError: the file cannot be written.
+            InvalidInputError: The path contains a NUL character.
         """
-        return export(self._store, Path(path))
+        return remove_files(self.store, path)
 
-    @property
-    def _indexer(self) -> Indexer:
-        return Indexer(self._store, lambda: self.model, lambda: self._references)
+    def export(self, path: str | Path) -> int:
+        """Write one row for each window as .parquet or .csv; return the number of rows.
 
-    def sounds(self) -> list[Sound]:
-        """All files, sorted by path."""
-        return sounds_of(self._store.rows(SOUND_COLUMNS))
-
-    def sound(self, id: str) -> Sound:  # noqa: A002
-        """One file by its id.
+        CSV has no vectors.
 
         Raises:
-            LibraryError: the library has none with this id.
+            InvalidInputError: The file name has another extension.
+            LibraryError: The file cannot be written.
         """
-        found = sounds_of(self._store.rows(SOUND_COLUMNS, f"file_id = {quoted(id)}"))
-        if not found:
-            raise LibraryError(f"{self.uri}: holds no sound with the id {id!r}")
-        return found[0]
+        return export_table(self.store, Path(path))
 
-    def file_vectors(self) -> tuple[list[Sound], npt.NDArray[np.float32]]:
-        """All files, sorted by path, and the mean whitened vector of each, shape (n, D)."""
-        table = self._store.rows([*SOUND_COLUMNS, "vector"])
-        sounds = sounds_of(table)
-        place = {sound.id: row for row, sound in enumerate(sounds)}
-        rows = np.array([place[id_] for id_ in table["file_id"].to_pylist()], dtype=int)
-        column = table["vector"].combine_chunks()
-        vectors = column.flatten().to_numpy().reshape(len(table), column.type.list_size)
-        total = np.zeros((len(sounds), vectors.shape[1]), np.float32)
-        np.add.at(total, rows, vectors)
-        counts = np.array([sound.windows for sound in sounds], np.float32)[:, None]
-        return sounds, (total / counts).astype(np.float32)
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        audio: AudioInput | None = None,
+        without: str | Sequence[str] | None = None,
+        folder: str | Path | None = None,
+        min_duration: float | None = None,
+        max_duration: float | None = None,
+        k: int = 10,
+        hybrid: bool | None = None,
+    ) -> list[Hit]:
+        """Return the files that best match a description, a sound, or both, best first.
 
-    def check_windows(self, window: float | None = None, hop: float | None = None) -> None:
-        """Check lengths in seconds against those of the library; None is not checked.
+        Args:
+            text: Description of the sound.
+            audio: Sound to look for: a path, or a pair (waveform, sample rate in Hz).
+            without: Descriptions of what the sound should not be like.
+            folder: Only search this folder and those below it: a path, or the name of an indexed
+                folder or of one below it.
+            min_duration: Minimum duration of a file in seconds.
+            max_duration: Maximum duration of a file in seconds.
+            k: Number of hits, 1 or more.
+            hybrid: True to also look up the words of ``text`` in names, folders, tags, labels and
+                captions; None for True if there is a text.
 
         Raises:
-            LibraryError: they differ.
+            InvalidInputError: There is neither text nor sound, a text is blank, a number is out of
+                range, or the library has no such folder.
+            AudioError: The sound cannot be read.
         """
-        for name, wanted in (("window", window), ("hop", hop)):
-            has = self._store.about[name]
-            if wanted is not None and wanted != has:
-                raise LibraryError(
-                    f"{self.uri} was made with a {name} of {has:g} s, not {wanted:g}; leave "
-                    f"--{name} out, or index the sounds into a new library"
-                )
+        at_least("k", k, 1)
+        filters = SearchFilters(folder, min_duration, max_duration)
+        query = embed_query(self._model, text, audio, without, filters, hybrid)
+        return find_hits(self.store, query, k, self._background.current())
 
-    def _check(self, model: AudioTextModel) -> None:
-        made_with = self._store.about["fingerprint"]
-        if model.fingerprint != made_with:
-            raise LibraryError(
-                f"{self.uri} was made with another model (fingerprint "
-                f"{made_with[:12]}, this one has {model.fingerprint[:12]}); "
-                "use that model, or index the sounds into a new library"
-            )
+    def similar(
+        self,
+        id: str,  # noqa: A002
+        start: float | None = None,
+        *,
+        without: str | Sequence[str] | None = None,
+        folder: str | Path | None = None,
+        min_duration: float | None = None,
+        max_duration: float | None = None,
+        k: int = 10,
+    ) -> list[Hit]:
+        """Return the files most similar to a file of the library, which is left out, best first.
 
+        Args:
+            id: Id of the file.
+            start: Time in seconds; the window that starts nearest to it is compared. None for the
+                mean of all windows.
+            without: As for `search`.
+            folder: As for `search`.
+            min_duration: As for `search`.
+            max_duration: As for `search`.
+            k: Number of hits, 1 or more.
 
-def open_or_create(
-    uri: str | Path,
-    model: str | Path | None,
-    device: str = "cpu",
-    window: float | None = None,
-    hop: float | None = None,
-) -> SoundLibrary:
-    """Open a library, checking that it was made with what is given, or make it.
+        Raises:
+            LibraryError: The library has no file with this id.
+            InvalidInputError: As for `search`, or ``start`` is not finite.
+        """
+        at_least("k", k, 1)
+        filters = SearchFilters(folder, min_duration, max_duration, exclude=id)
+        query = similarity_query(self.store, self._model, id, start, without, filters)
+        return find_hits(self.store, query, k, self._background.current())
 
-    Args:
-        uri: where it is, or will be.
-        model: as for `SoundLibrary.create`; None for that of the library.
-        device: where the model computes.
-        window: as for `SoundLibrary.create`; None for that of the library.
-        hop: as for `SoundLibrary.create`; None for that of the library.
+    def duplicates(
+        self,
+        folder: str | Path | None = None,
+        similarity: float = MIN_SIMILARITY,
+        progress: bool = False,
+    ) -> list[DuplicateGroup]:
+        """Return groups of near-identical sounds, the largest first.
 
-    Raises:
-        LibraryError: there is no library and no model is given, or it belongs to another model, or
-            has other windows.
-        ModelError: there is no such model.
-        InvalidInputError: window or hop is out of range.
-    """
-    if not stores.exists(uri):
-        if model is None:
-            raise LibraryError(f"{uri}: no library yet; give the model to make it with (--model)")
-        with suppress(ExistsAlreadyError):  # another process has just made it
-            return SoundLibrary.create(uri, model, device, window, hop)
-    loaded = None if model is None else AudioTextModel.from_pretrained(model, device)
-    library = SoundLibrary.open(uri, loaded, device)
-    library.check_windows(window, hop)
-    return library
+        Copies may have other formats, sample rates, levels or lengths.
+
+        Every file is decoded once or twice, and compared with its nearest neighbours only.
+
+        Args:
+            folder: Only compare sounds in this folder and those below it, as for `search`.
+            similarity: Minimum similarity of two sounds that count as the same, above 0, at most 1.
+            progress: Show a progress bar.
+
+        Raises:
+            InvalidInputError: ``similarity`` is out of range, or the library has no such folder.
+        """
+        where = SearchFilters(folder).sql(self.store)
+        table = self.store.rows([*SOUND_COLUMNS, "digest"], where)
+        digests = dict(zip(table["file_id"].to_pylist(), table["digest"].to_pylist(), strict=True))
+        sounds = sounds_from_rows(table)
+        return find_duplicates(sounds, [digests[s.id] for s in sounds], similarity, progress)

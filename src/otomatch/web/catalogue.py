@@ -63,7 +63,7 @@ class CatalogueKeeper:
         fifth of one processor.
         """
         with self._lock:
-            version, began = self._library.version, time.monotonic()
+            version, began = self._library.store.version, time.monotonic()
             stale = self._last is None or self._last.version != version
             if self._last is None or (stale and began >= self._next):
                 self._last = build_catalogue(version, self._library.sounds())

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from otomatch.errors import OtomatchError
 from otomatch.files import write_text
 from otomatch.library import SoundLibrary
+from otomatch.library.contents import mean_vectors
 from otomatch.library.records import Sound
 from otomatch.web.map_layout import TARGET
 from otomatch.web.schemas import MapCluster, MapPoint, SoundMap
@@ -84,7 +85,7 @@ class MapKeeper:
 
     def _made(self) -> SoundMap:
         """Return the map of the library as it is now, from memory or disk if it is there."""
-        sounds, vectors = self._library.file_vectors()
+        sounds, vectors = mean_vectors(self._library.store)
         if not sounds:
             return SoundMap(state="empty", points=[], clusters=[])
         texts = [_text(sound) for sound in sounds]

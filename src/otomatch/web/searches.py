@@ -127,7 +127,7 @@ class Searches:
     ) -> schemas.SearchResponse:
         began = time.perf_counter()
         catalogue = self._catalogues.current()
-        key = None if key is None else (self._library.version, key)
+        key = None if key is None else (self._library.store.version, key)
         with self._lock:
             hits = None if key is None else self._found.get(key)
         if hits is None:

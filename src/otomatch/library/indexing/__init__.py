@@ -1,1 +1,1 @@
-"""From folders of sound files to rows of the library."""
+"""Indexing: from folders of sound files to rows of the library's table."""

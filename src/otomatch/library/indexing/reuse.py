@@ -1,92 +1,114 @@
-"""Vectors that are there already: of files that moved, were copied, touched or described anew."""
+"""Reuse of stored vectors for files that were moved, copied, touched or described differently."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
-from otomatch.library.indexing.planning import differs
-from otomatch.library.indexing.reading import Same
-from otomatch.library.indexing.reports import Tally
-from otomatch.library.indexing.rows import renamed_rows
-from otomatch.library.indexing.walking import SoundFile
-from otomatch.library.store import Store, Stored
+from otomatch.library.columns import StoredFile
+from otomatch.library.indexing.planning import description_differs
+from otomatch.library.indexing.progress import Tally
+from otomatch.library.indexing.reading import KnownContent
+from otomatch.library.indexing.rows import reassigned_rows
+from otomatch.library.records import SoundFile
+from otomatch.library.store import Store
+
+_FULL = 500  # files
+
+Known = tuple[SoundFile, KnownContent]
 
 
-class Reuse:
-    """Gives files the rows of others with the same bytes.
+class RowReuse:
+    """Files whose content is known, which get the rows of stored files with the same bytes.
 
     Args:
-        store: the library's table.
-        gone: what is there no longer, by path; a file with such bytes has moved.
+        store: Table of the library.
+        gone: Stored files that no longer exist, by path; a file with the same bytes was moved.
+        tally: Counts of the run.
 
     Attributes:
-        moved: paths that files have moved from.
+        moved: Paths that files were moved from.
+        pending: Files that have not been stored yet.
     """
 
-    def __init__(self, store: Store, gone: Mapping[str, Stored]) -> None:
-        self._store, self._gone = store, gone
+    def __init__(self, store: Store, gone: Mapping[str, StoredFile], tally: Tally) -> None:
+        self._store, self._gone, self._tally = store, gone, tally
         self.moved: set[str] = set()
+        self.pending: list[Known] = []
 
-    def settle(
-        self, found: Sequence[tuple[SoundFile, Same]], tally: Tally
-    ) -> list[tuple[SoundFile, Same]]:
-        """Store rows for files; returns those whose bytes are not in the library.
+    @property
+    def is_full(self) -> bool:
+        """True if enough files are pending for a write."""
+        return len(self.pending) >= _FULL
 
-        Args:
-            found: the files, with their stamps and digests.
-            tally: where they are counted.
-        """
+    def settle(self) -> list[Known]:
+        """Store the pending files; return those whose content is not in the library."""
+        found, self.pending = self.pending, []
+        if not found:
+            return []
         with self._store.writing():
-            now = self._store.files()
-            sources = _by_digest(now, {same.digest for _, same in found})
-            chosen: dict[Path, str] = {}
-            for sound, same in found:
-                source = self._source(str(sound.path), sources.get(same.digest, []))
-                if source is not None:
-                    chosen[sound.path] = source
-            settled = [entry for entry in found if entry[0].path in chosen]
+            stored = self._store.files()
+            sources = self._choose_sources(found, stored)
+            settled = [(sound, content) for sound, content in found if sound.path in sources]
             if settled:
-                stored = self._store.windows(chosen.values())
-                rows = [
-                    renamed_rows(stored[chosen[sound.path]], sound, same.stamp)
-                    for sound, same in settled
-                ]
-                paths = [str(sound.path) for sound, _ in settled]
-                replaced = [path for path in (*paths, *self.moved) if path in now]
-                self._store.write(pa.concat_tables(rows), replaced)
+                self._write(settled, sources, stored)
         for sound, _ in settled:
-            self._count(sound, chosen[sound.path], now, tally)
-        return [entry for entry in found if entry[0].path not in chosen]
+            self._count(sound, sources[sound.path], stored)
+        return [entry for entry in found if entry[0].path not in sources]
 
-    def _source(self, path: str, sources: Sequence[str]) -> str | None:
-        """Whose rows a file gets: its own, those of one that is gone, or those of a copy."""
-        if path in sources:
+    def _choose_sources(
+        self, found: Sequence[Known], stored: Mapping[str, StoredFile]
+    ) -> dict[Path, str]:
+        """Return the path of the stored file whose rows each file gets, if there is one."""
+        by_digest = _paths_by_digest(stored, {content.digest for _, content in found})
+        sources: dict[Path, str] = {}
+        for sound, content in found:
+            source = self._source(str(sound.path), by_digest.get(content.digest, []))
+            if source is not None:
+                sources[sound.path] = source
+        return sources
+
+    def _source(self, path: str, candidates: Sequence[str]) -> str | None:
+        """Choose the file itself, else one that no longer exists, else a copy."""
+        if path in candidates:
             return path
-        for source in sources:
-            if source in self._gone and source not in self.moved:
-                self.moved.add(source)
-                return source
-        return next((source for source in sources if source not in self.moved), None)
+        for candidate in candidates:
+            if candidate in self._gone and candidate not in self.moved:
+                self.moved.add(candidate)
+                return candidate
+        return next((source for source in candidates if source not in self.moved), None)
 
-    def _count(
-        self, sound: SoundFile, source: str, now: Mapping[str, Stored], tally: Tally
+    def _write(
+        self,
+        settled: Sequence[Known],
+        sources: Mapping[Path, str],
+        stored: Mapping[str, StoredFile],
     ) -> None:
+        rows = self._store.rows_by_path(sources.values())
+        reassigned = [
+            reassigned_rows(rows[sources[sound.path]], sound, content.stamp)
+            for sound, content in settled
+        ]
+        paths = [str(sound.path) for sound, _ in settled]
+        replaced = [path for path in (*paths, *self.moved) if path in stored]
+        self._store.write(pa.concat_tables(reassigned), replaced)
+
+    def _count(self, sound: SoundFile, source: str, stored: Mapping[str, StoredFile]) -> None:
         path = str(sound.path)
         if source == path:
-            anew = differs(sound, now[path])
-            tally.changed += anew
-            tally.unchanged += not anew
+            changed = description_differs(sound, stored[path])
+            self._tally.changed += changed
+            self._tally.unchanged += not changed
         elif source in self.moved:
-            tally.moved += 1
+            self._tally.moved += 1
         else:
-            tally.changed += path in now
-            tally.added += path not in now
+            self._tally.changed += path in stored
+            self._tally.added += path not in stored
 
 
-def _by_digest(now: Mapping[str, Stored], digests: set[str]) -> dict[str, list[str]]:
+def _paths_by_digest(stored: Mapping[str, StoredFile], digests: set[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for path, stored in now.items():
-        if stored.digest in digests:
-            found.setdefault(stored.digest, []).append(path)
+    for path, file in stored.items():
+        if file.digest in digests:
+            found.setdefault(file.digest, []).append(path)
     return found

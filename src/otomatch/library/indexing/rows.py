@@ -1,21 +1,18 @@
-"""Rows of the table: made of a file's windows, or of the rows of a file with the same bytes."""
+"""Rows of the table: made from a file's windows, or reassigned from a file with the same bytes."""
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from torch import Tensor
 
-from otomatch.library.indexing import walking as files
-from otomatch.library.indexing.walking import SoundFile
-from otomatch.library.indexing.words import words
-from otomatch.library.records import Sound
-from otomatch.library.search.relevance import reference_statistics
+from otomatch.library.indexing.identity import file_id, row_id
+from otomatch.library.indexing.words import searchable_text
+from otomatch.library.records import SoundFile
+from otomatch.library.references import reference_statistics
 
 Span = tuple[float, float]
-"""Start and end in seconds."""
+"""Start and end of a window in seconds."""
 
 
 def new_rows(
@@ -28,24 +25,24 @@ def new_rows(
     references: Tensor,
     schema: pa.Schema,
 ) -> pa.Table:
-    """The rows of a file.
+    """Return the rows of a file.
 
     Args:
-        sound: the file.
-        stamp: its size and time of change.
-        digest: of its bytes.
-        tags: what its tags say.
-        spans: of its windows, in order; the last ends with it.
-        vectors: of its windows, whitened, (windows, D).
-        references: whitened reference descriptions, (m, D).
-        schema: of the table.
+        sound: The file.
+        stamp: Size and modification time of the file.
+        digest: Hash of its bytes.
+        tags: Text of its tags, or None.
+        spans: Starts and ends of its windows in order; the last window ends with the file.
+        vectors: Whitened vectors of its windows, (windows, D).
+        references: Whitened reference descriptions, (m, D).
+        schema: Schema of the table.
     """
     count = len(spans)
     starts = [start for start, _ in spans]
     mean, std = reference_statistics(vectors, references)
-    width = schema.field("vector").type.list_size
+    dim = schema.field("vector").type.list_size
     columns = {
-        **_named(sound, stamp, tags, starts),
+        **_columns_by_name(sound, stamp, tags, starts),
         "digest": [digest] * count,
         "tags": [tags] * count,
         "start": starts,
@@ -53,60 +50,42 @@ def new_rows(
         "duration": [spans[-1][1]] * count,
         "ref_mean": mean.numpy(),
         "ref_std": std.numpy(),
-        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.numpy().ravel()), width),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.numpy().ravel()), dim),
     }
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
-def renamed_rows(rows: pa.Table, sound: SoundFile, stamp: str) -> pa.Table:
-    """Rows of another file with the same bytes, or of the same one, as those of a file.
+def reassigned_rows(rows: pa.Table, sound: SoundFile, stamp: str) -> pa.Table:
+    """Return a copy of rows, reassigned to another file with the same bytes or to the same file.
 
     Args:
-        rows: all rows of one file, in order.
-        sound: the file whose they become.
-        stamp: its size and time of change.
+        rows: All rows of one file, in order of time.
+        sound: File that the rows are reassigned to.
+        stamp: Size and modification time of that file.
     """
     starts = rows["start"].to_pylist()
-    columns = _named(sound, stamp, rows["tags"][0].as_py(), starts)
+    columns = _columns_by_name(sound, stamp, rows["tags"][0].as_py(), starts)
     for name, values in columns.items():
-        place = rows.schema.get_field_index(name)
-        kind = rows.schema.field(name)
-        rows = rows.set_column(place, kind, pa.array(values, kind.type))
+        index = rows.schema.get_field_index(name)
+        column = rows.schema.field(name)
+        rows = rows.set_column(index, column, pa.array(values, column.type))
     return rows
 
 
-def _named(
+def _columns_by_name(
     sound: SoundFile, stamp: str, tags: str | None, starts: Sequence[float]
 ) -> dict[str, list[Any]]:
-    """The columns that depend on a file's name, place and description."""
+    """Return the columns that depend on a file's name, folder and description."""
     path, count = sound.path, len(starts)
-    text = words(path, sound.folder, tags, sound.label, sound.caption)
+    text = searchable_text(path, sound.folder, tags, sound.label, sound.caption)
     return {
-        "id": [_row_id(path, start) for start in starts],
-        "file_id": [files.file_id(path)] * count,
+        "id": [row_id(path, start) for start in starts],
+        "file_id": [file_id(path)] * count,
         "path": [str(path)] * count,
         "root": [str(sound.folder)] * count,
         "stamp": [stamp] * count,
         "label": [sound.label] * count,
         "caption": [sound.caption] * count,
-        # Once for each file, so that a long one does not fill the full-text hits.
-        "words": [text if place == 0 else None for place in range(count)],
+        # Once per file, so that a long file does not fill the full-text hits.
+        "words": [text if row == 0 else None for row in range(count)],
     }
-
-
-def _row_id(path: Path, start: float) -> str:
-    return hashlib.sha256(f"{path}\0{start}".encode()).hexdigest()
-
-
-SOUND_COLUMNS = ("file_id", "path", "root", "duration", "label", "caption", "tags")
-
-
-def sounds_of(table: pa.Table) -> list[Sound]:
-    """Files, sorted by path, from the rows of their windows with `SOUND_COLUMNS`."""
-    counts: dict[str, int] = {}
-    first: dict[str, dict[str, Any]] = {}
-    for row in table.select(SOUND_COLUMNS).to_pylist():
-        counts[row["file_id"]] = counts.get(row["file_id"], 0) + 1
-        first.setdefault(row["file_id"], row)
-    found = [Sound(id=row.pop("file_id"), windows=counts[id_], **row) for id_, row in first.items()]
-    return sorted(found, key=lambda sound: sound.path)

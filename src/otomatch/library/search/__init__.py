@@ -1,1 +1,1 @@
-"""From a query to hits."""
+"""Search: from a query to ranked hits."""

@@ -1,4 +1,4 @@
-"""What a sound must fulfil to be found at all: a folder, a duration."""
+"""Conditions that a file must satisfy to be searched at all: its folder and its duration."""
 
 import math
 import os
@@ -6,26 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otomatch.errors import InvalidInputError
-from otomatch.library.store import Store, checked_text, quoted
+from otomatch.library.sql import check_text, quote
+from otomatch.library.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
+class SearchFilters:
     """Conditions on the files of a library.
 
     Attributes:
-        folder: the file lies in this folder or below it: a path, or the name of an indexed folder
-            or of one below it, as ``field/rain``.
-        min_duration: seconds, at least.
-        max_duration: seconds, at most.
-        exclude: id of a file that is left out.
+        folder: Folder that contains the file, at any depth: a path, or the name of an indexed
+            folder or of one below it, such as ``field/rain``. None for any.
+        min_duration: Minimum duration in seconds, or None.
+        max_duration: Maximum duration in seconds, or None.
+        exclude: Id of a file to leave out, or None.
 
     Raises:
-        InvalidInputError: a duration is negative or not a number, or no file could be as long; the
-            folder is blank, or no text.
+        InvalidInputError: A duration is negative or not a number, the minimum is above the maximum,
+            or the folder is blank or not valid text.
     """
 
-    folder: str | None = None
+    folder: str | Path | None = None
     min_duration: float | None = None
     max_duration: float | None = None
     exclude: str | None = None
@@ -33,60 +34,62 @@ class Filters:
     def __post_init__(self) -> None:
         low, high = self.min_duration, self.max_duration
         if low is not None and not (math.isfinite(low) and low >= 0):
-            raise InvalidInputError(f"the shortest duration must be 0 s or more, got {low}")
-        if high is not None and not high >= 0:  # infinite is no limit
-            raise InvalidInputError(f"the longest duration must be 0 s or more, got {high}")
+            raise InvalidInputError(f"the minimum duration is {low} s; expected 0 or more")
+        if high is not None and not high >= 0:  # infinity is no limit
+            raise InvalidInputError(f"the maximum duration is {high} s; expected 0 or more")
         if low is not None and high is not None and low > high:
             raise InvalidInputError(
-                f"no sound is at least {low:g} s and at most {high:g} s long; exchange the two"
+                f"the minimum duration, {low:g} s, is above the maximum, {high:g} s; swap them"
             )
-        if self.folder is not None and not checked_text(self.folder).strip():
-            raise InvalidInputError("the folder is blank; give its path or its name, or none")
+        if self.folder is not None and not check_text(str(self.folder)).strip():
+            raise InvalidInputError("the folder is blank; give its path or its name, or omit it")
 
     def sql(self, store: Store) -> str | None:
-        """The condition in SQL, None if there is none.
+        """Return the condition in SQL, or None if there is none.
 
         Raises:
-            InvalidInputError: the library has no file in such a folder.
+            InvalidInputError: The library has no file in the folder.
         """
         parts = []
         if self.folder is not None:
-            parts.append(_in_folder(store, self.folder))
+            parts.append(_folder_condition(store, str(self.folder)))
         if self.min_duration is not None:
             parts.append(f"duration >= {float(self.min_duration)!r}")
         if self.max_duration is not None and math.isfinite(self.max_duration):
             parts.append(f"duration <= {float(self.max_duration)!r}")
         if self.exclude is not None:
-            parts.append(f"file_id != {quoted(self.exclude)}")
+            parts.append(f"file_id != {quote(self.exclude)}")
         return " AND ".join(parts) or None
 
 
-def _in_folder(store: Store, folder: str) -> str:
-    """Condition that a file lies below a folder; whole parts of paths are compared."""
+def _folder_condition(store: Store, folder: str) -> str:
+    """Return the condition that a file is below a folder, given by its path or name."""
     try:
         place = Path(folder).expanduser()
-    except RuntimeError:  # ~name of a user that there is not
+    except RuntimeError:  # ~name of an unknown user
         place = Path(folder)
     paths = dict.fromkeys((os.path.abspath(place), str(place.resolve())))  # links may be indexed
-    for condition in (f"starts_with(path, {quoted(path.rstrip('/') + '/')})" for path in paths):
+    for condition in (f"starts_with(path, {quote(path.rstrip('/') + '/')})" for path in paths):
         if store.count(condition):
             return condition
     roots = sorted(set(store.rows(["root"])["root"].to_pylist()))
     name = "/" + "/".join(part for part in place.parts if part not in (".", "..", "/")) + "/"
     if not place.is_absolute() and name != "//":
-        condition = " OR ".join(_named(root, name) for root in roots)
+        condition = " OR ".join(_name_condition(root, name) for root in roots)
         if condition and store.count(condition):
             return f"({condition})"
     known = ", ".join(roots[:5]) + (", ..." if len(roots) > 5 else "")
     raise InvalidInputError(
         f"{folder}: the library has no sound in such a folder; give a path, or the name of one of "
-        f"the indexed folders ({known or 'none yet'}) or of one below them"
+        f"the indexed folders ({known or 'none yet'}) or of a folder below them"
     )
 
 
-def _named(root: str, name: str) -> str:
-    """Condition that a file of a root lies in or below a folder called ``/name/``."""
-    # What lies above the root is no part of the library.
+def _name_condition(root: str, name: str) -> str:
+    """Return the condition that a file of ``root`` has the whole folder names ``/name/`` above it.
+
+    Names above the root itself do not count, since they are not part of the library.
+    """
     above = len(root.rstrip("/").rpartition("/")[0])
     below = f"substr(path, {above + 1})"
-    return f"(root = {quoted(root)} AND contains({below}, {quoted(name)}))"
+    return f"(root = {quote(root)} AND contains({below}, {quote(name)}))"

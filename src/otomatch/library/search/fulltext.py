@@ -1,96 +1,60 @@
-"""Full-text search in what names, folders and tags say: an index of LanceDB on ``words``.
+"""Full-text search in file names, folder names, tags, labels and captions.
 
-Words are cut by ICU's dictionaries, so that languages without spaces work; lower case, accents
-folded, English stems. Queries are words and nothing else: no character in them is syntax.
+Queries are plain words; no character has a special meaning. See `table_indexes` for how text is
+split into words.
 """
 
 import unicodedata
-from importlib import resources
-from typing import Any
 
-from lancedb.index import FTS
 from lancedb.query import FullTextOperator, MatchQuery
 
 from otomatch.errors import LibraryError
 from otomatch.library.store import Store
+from otomatch.library.table_indexes import WORDS_COLUMN, refresh_word_index, word_index
 
-_COLUMN = "words"
-_MOST_WORDS = 64
+_MAX_QUERY_WORDS = 64
 
 
-def stop_words() -> list[str]:
-    """Stems that are no use in a search: function words, and what is said of every sound.
+def ensure_word_index(store: Store) -> bool:
+    """Return True if words can be searched, after creating the word index if there is none.
 
-    LanceDB's own list for the ICU tokenizer holds the stop words of all languages at once, and
-    "dog" and "cat" are among them (in Danish and in Romanian).
+    Without the index, LanceDB would split words differently and match stop words.
     """
-    text = (resources.files("otomatch.library") / "stop_words.txt").read_text(encoding="utf-8")
-    return text.split()
-
-
-def refresh(store: Store) -> None:
-    """Make the index, or bring it up to date with the rows that were written since.
-
-    Those are found all the same, only more slowly.
-    """
-    if not len(store):
-        return
-    index = _index(store)
-    if index is None:
-        config = FTS(base_tokenizer="icu/split", custom_stop_words=stop_words())
-        store.table.create_index(_COLUMN, config=config, replace=True)
-    elif index.num_unindexed_rows:
-        store.table.optimize()
-
-
-def available(store: Store) -> bool:
-    """Whether words can be searched; a library that has no index yet is given one.
-
-    Without one, LanceDB would cut words in another way, and match stop words.
-    """
-    if _index(store) is not None:
+    if word_index(store) is not None:
         return True
     if not len(store):
         return False
     try:
         with store.writing():
-            refresh(store)
-    except LibraryError:  # as on a disk that cannot be written
+            refresh_word_index(store)
+    except LibraryError:  # for example on a read-only disk
         return False
     return True
 
 
-def matches(
-    store: Store, text: str, where: str | None, limit: int, every: bool = False
+def match_words(
+    store: Store, text: str, where: str | None, limit: int, match_all: bool = False
 ) -> dict[str, float]:
-    """Files whose words match some of a text's, by BM25; see `available` first.
+    """Return the BM25 scores of files that contain words of a text.
+
+    Call `ensure_word_index` first.
 
     Args:
-        store: the library's table.
-        text: what is looked for.
-        where: a condition in SQL that files must fulfil.
-        limit: number of files at most.
-        every: only those that have all words of the text.
+        store: Table of the library.
+        text: Words to look for.
+        where: Condition in SQL that files must satisfy, or None.
+        limit: Maximum number of files.
+        match_all: Only return files that contain all words.
 
     Returns:
-        Scores by file id, higher is better.
+        Scores by file id; higher is better.
     """
-    words = " ".join(unicodedata.normalize("NFC", text).split()[:_MOST_WORDS])
-    operator = FullTextOperator.AND if every else FullTextOperator.OR
-    match = MatchQuery(words, _COLUMN, operator=operator)
+    words = " ".join(unicodedata.normalize("NFC", text).split()[:_MAX_QUERY_WORDS])
+    operator = FullTextOperator.AND if match_all else FullTextOperator.OR
+    match = MatchQuery(words, WORDS_COLUMN, operator=operator)
     query = store.table.search(match, query_type="fts")
     if where is not None:
         query = query.where(where, prefilter=True)
     found = query.select(["file_id", "_score"]).limit(limit).to_arrow()
     pairs = zip(found["file_id"].to_pylist(), found["_score"].to_pylist(), strict=True)
     return {id_: score for id_, score in pairs if score > 0}
-
-
-def _index(store: Store) -> Any:
-    """The index on words as this version makes it, None if there is none."""
-    for index in store.table.list_indices():
-        if index.columns == [_COLUMN]:
-            details = index.index_details or {}
-            if sorted(details.get("custom_stop_words") or ()) == sorted(stop_words()):
-                return index
-    return None

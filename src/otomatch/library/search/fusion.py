@@ -1,17 +1,19 @@
-"""One ranking from several: reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009)."""
+"""Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009): one ranking from several."""
 
 from collections.abc import Mapping, Sequence
 
 SMOOTHING = 60
-"""The constant of the paper: how little the first ranks differ from the next."""
+"""Constant k of the paper; the larger it is, the less the first ranks stand out."""
+
+_TIE_TOLERANCE = 1e-6  # relative
 
 
 def competition_ranks(scores: Mapping[str, float]) -> dict[str, int]:
-    """Ranks from 1, higher scores first; equal scores share the best of their ranks."""
+    """Return ranks from 1 by descending score; equal scores share the best of their ranks."""
     ranks: dict[str, int] = {}
     rank, last = 0, None
     for place, (key, score) in enumerate(sorted(scores.items(), key=lambda item: -item[1]), 1):
-        if last is None or score < last - 1e-6 * abs(last):
+        if last is None or score < last - _TIE_TOLERANCE * abs(last):
             rank, last = place, score
         ranks[key] = rank
     return ranks
@@ -20,14 +22,14 @@ def competition_ranks(scores: Mapping[str, float]) -> dict[str, int]:
 def fuse(
     rankings: Sequence[Mapping[str, int]], weights: Sequence[float] | None = None
 ) -> dict[str, float]:
-    """Sum over rankings of weight / (`SMOOTHING` + rank), where a ranking has the key.
+    """Return the sum of weight / (`SMOOTHING` + rank) over the rankings that contain each key.
 
     Args:
-        rankings: ranks by key, from 1.
-        weights: one for each ranking; None for 1 each.
+        rankings: Ranks by key, from 1.
+        weights: Weight of each ranking; None for 1 each.
 
     Returns:
-        Scores by key, higher is better.
+        Scores by key; higher is better.
     """
     scores: dict[str, float] = {}
     for ranking, weight in zip(rankings, weights or [1.0] * len(rankings), strict=True):

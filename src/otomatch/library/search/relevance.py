@@ -1,74 +1,57 @@
-"""How likely a sound is what a term asks for, in numbers that mean the same for every query.
+"""Relevance: the probability that a sound is what a term asks for, comparable between queries.
 
-Distances do not: some sounds are near to every description, some descriptions near to every sound.
-So distances are normalised from both sides, as scores are in speaker verification (T-norm and
-Z-norm). A window keeps the mean of its distances to reference descriptions (``descriptions.txt``);
-the *fit* of a description is by how many standard deviations it lies nearer than these. From it is
-subtracted how well the description fits the library on the whole, so that words that say nothing
-about sound, which lie a little nearer to everything, gain nothing by it. A sound is compared with
-the other sounds of the library instead.
+Distances are not comparable: some sounds are near to every description, and some descriptions are
+near to every sound. So distances are normalised on both sides, like scores in speaker verification
+(T-norm and Z-norm). The table stores the mean and standard deviation of each window's distances to
+a set of reference descriptions (``descriptions.txt``). The *fit* of a description is the number of
+standard deviations by which it is nearer to the window than these. The mean fit of the description
+to the library is subtracted from it, so that descriptions that say nothing about sound, which are
+slightly nearer to everything, gain nothing. A sound is compared with the other sounds of the
+library instead.
 
-Log-odds are linear in the fit, with constants fitted to recordings that were searched by describing
-them (docs/results.md). The *relevance* of a sound is the probability that it is what was asked
-for, as it was there, where one sound in ten was; of several terms, that all of them apply and
-none of the unwanted.
+The log-odds are linear in the fit, with constants fitted on recordings that were searched by
+descriptions of them (docs/results.md). The *relevance* is the resulting probability that the sound
+is what was asked for, where one sound in ten was. For several terms it is the probability that all
+of them apply and none of the unwanted ones.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 
 import pyarrow as pa
 import torch
 from torch import Tensor
 
+from otomatch.library.columns import vectors_from_rows
 from otomatch.library.store import Store
 
 FIT_COLUMNS = ("vector", "ref_mean", "ref_std")
-"""Columns of a window that its fit needs."""
+"""Columns that `batch_from_rows` needs."""
 
-# Of the log-odds, and the fit at which they are even: of descriptions, and of sounds.
+# Slope of the log-odds, and the fit at which they are even.
 _TEXT_SLOPE, _TEXT_EVEN = 1.7, 2.15
 _SOUND_SLOPE, _SOUND_EVEN = 2.2, 1.9
-# A library of nothing but dogs fits "a dog" on the whole, and should say so.
-_MOST_CENTRED = 0.75
-_SAMPLE = 512
-_PRIOR = 10.0  # sounds that the descriptions count for
-
-
-def reference_descriptions() -> list[str]:
-    """Descriptions of sounds of all kinds."""
-    text = (resources.files("otomatch.library") / "descriptions.txt").read_text(encoding="utf-8")
-    return [line for line in text.splitlines() if line]
-
-
-def reference_statistics(vectors: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each vector's distances to references.
-
-    Args:
-        vectors: whitened windows, (n, D).
-        references: whitened descriptions, (m, D).
-
-    Returns:
-        Two tensors of shape (n,).
-    """
-    distances = torch.cdist(vectors, references)
-    return distances.mean(dim=1), distances.std(dim=1).clamp_min(1e-6)
+# In a library of dogs "a dog" fits everything, and should still be found relevant.
+_MAX_MEAN_FIT = 0.75
+_SAMPLE_WINDOWS = 512
+_PRIOR_SOUNDS = 10.0  # weight of the references in the mean and spread of the library's sounds
+_SOUND_SPREAD = 1.5  # spread of distances between sounds, relative to that between descriptions
 
 
 def log_probability(odds: Tensor) -> Tensor:
-    """Logarithm of the probability whose log-odds are given."""
+    """Return the logarithm of the probability with the given log-odds."""
     return torch.nn.functional.logsigmoid(odds)
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Some windows as their fit needs them.
+class WindowBatch:
+    """Windows, with what is needed to compute their fit.
 
     Attributes:
-        vectors: whitened, (n, D).
-        mean: of their distances to the reference descriptions, (n,).
-        std: of the same, (n,).
+        vectors: Whitened vectors, (n, D).
+        mean: Mean distance of each to the reference descriptions, (n,).
+        std: Standard deviation of these distances, (n,).
     """
 
     vectors: Tensor
@@ -76,53 +59,52 @@ class Windows:
     std: Tensor
 
 
-def windows_of(table: pa.Table) -> Windows:
-    """The columns of rows that a fit needs: ``vector``, ``ref_mean`` and ``ref_std``."""
-    column = table["vector"].combine_chunks()
-    vectors = column.flatten().to_numpy().reshape(len(table), column.type.list_size)
-    columns = (vectors, table["ref_mean"].to_numpy(), table["ref_std"].to_numpy())
-    return Windows(*(torch.from_numpy(values.copy()) for values in columns))
+def batch_from_rows(rows: pa.Table) -> WindowBatch:
+    """Return the windows of rows that have `FIT_COLUMNS`."""
+    columns = (vectors_from_rows(rows), rows["ref_mean"].to_numpy(), rows["ref_std"].to_numpy())
+    return WindowBatch(*(torch.from_numpy(values.copy()) for values in columns))
 
 
 class Background:
-    """What a library's sounds are like on the whole: a sample of its windows.
+    """Typical sounds of a library, to which the distances of a query are compared.
 
     Args:
-        sample: the windows; their order does not matter.
-        references: whitened reference descriptions, (m, D).
+        sample: Sample of the library's windows, in any order.
+        references: Whitened reference descriptions, (m, D).
     """
 
-    def __init__(self, sample: Windows, references: Tensor) -> None:
+    def __init__(self, sample: WindowBatch, references: Tensor) -> None:
         self._sample = sample
-        apart = torch.pdist(references)
-        # Sounds lie about as far apart as descriptions do, whatever lies between the two kinds.
-        self._apart, self._spread = apart.mean(), apart.std().clamp_min(1e-6)
+        # Sounds are about as far from each other as descriptions are, whatever the modality gap.
+        distances = torch.pdist(references)
+        self._distance, self._spread = distances.mean(), distances.std().clamp_min(1e-6)
 
-    def text_odds(self, text: Tensor, windows: Windows) -> Tensor:
-        """Log-odds that windows are what a whitened description (D,) says, (n,)."""
-        sample, usual = self._sample, torch.zeros(())
-        # Of all windows alike: a spread of each one's own ranks them worse.
+    def text_odds(self, text: Tensor, windows: WindowBatch) -> Tensor:
+        """Return the log-odds that windows are what a whitened description (D,) says, (n,)."""
+        sample, mean_fit = self._sample, torch.zeros(())
+        # One spread for all windows: each window's own spread ranks them worse.
         spread = (sample if len(sample.std) else windows).std.mean()
         if len(sample.std):
             nearer = (sample.mean - _distances(text, sample.vectors)) / spread
-            usual = nearer.mean().clamp(-_MOST_CENTRED, _MOST_CENTRED)
-        fit = (windows.mean - _distances(text, windows.vectors)) / spread - usual
+            mean_fit = nearer.mean().clamp(-_MAX_MEAN_FIT, _MAX_MEAN_FIT)
+        fit = (windows.mean - _distances(text, windows.vectors)) / spread - mean_fit
         return _TEXT_SLOPE * (fit - _TEXT_EVEN)
 
-    def sound_odds(self, sound: Tensor, windows: Windows) -> Tensor:
-        """Log-odds that windows are of the kind of a whitened sound (D,), (n,).
+    def sound_odds(self, sound: Tensor, windows: WindowBatch) -> Tensor:
+        """Return the log-odds that windows are of the same kind as a whitened sound (D,), (n,).
 
-        The library's mean and spread are kept near those of the descriptions among themselves, so
-        that a library of one kind of sound still has something to be compared with.
+        The mean and spread of the library's distances are kept near those between the
+        descriptions, so that a library of only one kind of sound has something to compare with.
         """
         others = torch.cdist(windows.vectors, self._sample.vectors)
         count = others.shape[1]
-        total = count + _PRIOR
-        mean = (others.sum(dim=1) + _PRIOR * self._apart) / total
-        usual = 1.5 * self._spread  # sounds spread more than descriptions
-        square = ((others - mean[:, None]).square().sum(dim=1) + _PRIOR * usual**2) / total
-        mean = mean.clamp(self._apart - self._spread, self._apart + self._spread)
-        std = square.sqrt().clamp(self._spread, 2 * self._spread)
+        total = count + _PRIOR_SOUNDS
+        mean = (others.sum(dim=1) + _PRIOR_SOUNDS * self._distance) / total
+        usual = _SOUND_SPREAD * self._spread
+        squares = (others - mean[:, None]).square().sum(dim=1)
+        variance = (squares + _PRIOR_SOUNDS * usual**2) / total
+        mean = mean.clamp(self._distance - self._spread, self._distance + self._spread)
+        std = variance.sqrt().clamp(self._spread, 2 * self._spread)
         fit = (mean - _distances(sound, windows.vectors)) / std
         return _SOUND_SLOPE * (fit - _SOUND_EVEN)
 
@@ -132,37 +114,33 @@ def _distances(query: Tensor, vectors: Tensor) -> Tensor:
     return distances
 
 
-class Backgrounds:
-    """The background of a library, sampled again when the library has changed.
+class BackgroundCache:
+    """Background of a library, sampled again whenever the library has changed.
 
     Args:
-        store: the library's table.
-        references: whitened reference descriptions, (m, D).
+        store: Table of the library.
+        references: Function that returns the whitened reference descriptions, (m, D).
     """
 
-    def __init__(self, store: Store, references: Tensor) -> None:
+    def __init__(self, store: Store, references: Callable[[], Tensor]) -> None:
         self._store, self._references = store, references
         self._lock = threading.Lock()
-        self._version, self._background = -1, Background(_no_windows(references), references)
+        self._version = -1
+        self._background: Background | None = None
 
     def current(self) -> Background:
-        """The background of what the library holds now; may be called from several threads."""
+        """Return the background of the library as it is now; several threads may call this."""
         version = self._store.version
         with self._lock:
-            if version != self._version:
-                self._background = Background(_sample(self._store), self._references)
+            if self._background is None or version != self._version:
+                self._background = Background(_sample(self._store), self._references())
                 self._version = version
             return self._background
 
 
-def _sample(store: Store) -> Windows:
-    """Some of the windows, the same ones in whatever order they were written."""
-    # Ids are hashes, so those below a bound are a fair sample.
-    share = min(1.0, _SAMPLE / max(1, len(store)))
+def _sample(store: Store) -> WindowBatch:
+    """Return a sample of the windows that does not depend on the order of writes."""
+    # Ids are hashes, so those below a bound are a random sample.
+    share = min(1.0, _SAMPLE_WINDOWS / max(1, len(store)))
     bound = f"id < '{round(share * 0xFFFFFFFF):08x}'" if share < 1 else None
-    return windows_of(store.rows(FIT_COLUMNS, bound))
-
-
-def _no_windows(references: Tensor) -> Windows:
-    nothing = torch.zeros(0)
-    return Windows(references[:0], nothing, nothing)
+    return batch_from_rows(store.rows(FIT_COLUMNS, bound))

@@ -1,4 +1,4 @@
-"""The course of a sound in time and frequency, to tell whether two files hold the same one."""
+"""Spectral fingerprints of sound files, to tell whether two files contain the same sound."""
 
 from functools import cache
 from pathlib import Path
@@ -13,25 +13,28 @@ from otomatch.audio.log_mel import LogMel, LogMelConfig
 
 Frames = npt.NDArray[np.float32]
 
-RATE = 16000  # every copy keeps what lies below its half
+RATE = 16000  # Hz; every copy keeps the frequencies below half of it
 SECONDS = 120.0
-"""A file is known by so many seconds of it; two that differ only later are taken for the same."""
+"""Length of the part of a file that is compared; files that differ only later count as the same."""
 
 BANDS = 32
 
-LEAST_OVERLAP = 0.7
-"""Share of the longer of two sounds that the shorter must cover."""
+MIN_OVERLAP = 0.7
+"""Minimum share of the longer sound that the shorter one must cover."""
 
 _FRAMES = LogMelConfig(sample_rate=RATE, n_fft=1024, hop=160, mels=BANDS, low=100.0, high=7000.0)
-_RANGE = 50.0  # dB below the loudest band and frame; lower is what encoders add and leave out
-_STEADY = 1.5  # dB
+_RANGE = 50.0  # dB below the loudest band and frame; lossy encoders change what is quieter
+_STEADY = 1.5  # dB; mean standard deviation over time of a steady sound
 
 
-def fingerprint(path: str | Path) -> Frames:
-    """Log-mel frames of a file without the silence around it, (frames, `BANDS`), dB.
+def spectral_fingerprint(path: str | Path) -> Frames:
+    """Return the log-mel frames of a file without leading and trailing silence.
+
+    Returns:
+        Levels in dB, (frames, `BANDS`), 100 frames a second.
 
     Raises:
-        AudioError: the file cannot be read.
+        AudioError: The file cannot be read.
     """
     waveform = audio.load(path, RATE, 0.0, SECONDS)
     with torch.no_grad():
@@ -43,25 +46,26 @@ def fingerprint(path: str | Path) -> Frames:
 
 
 def mean_spectrum(frames: Frames) -> Frames:
-    """Mean over time of a fingerprint, whatever its level, (`BANDS`,), dB."""
+    """Return the mean of a fingerprint over time, (`BANDS`,), in dB relative to its own mean."""
     mean = frames.mean(axis=0)
     spectrum: Frames = mean - mean.mean()
     return spectrum
 
 
 def correlation(a: Frames, b: Frames) -> float:
-    """Correlation of two fingerprints at the offset where it is highest, 0 to 1.
+    """Return the highest correlation of two fingerprints over all offsets, 0 to 1.
 
-    It does not depend on level. Of offsets that leave less than `LEAST_OVERLAP` it is 0. Two steady
-    sounds, which have no course, are compared by their spectra.
+    The level of the sounds does not matter. The correlation is 0 at offsets where the overlap is
+    less than `MIN_OVERLAP`. Two steady sounds do not change over time, so their spectra are
+    compared instead.
     """
     if len(a) < len(b):
         a, b = b, a
-    needed = int(np.ceil(LEAST_OVERLAP * len(a)))
+    needed = int(np.ceil(MIN_OVERLAP * len(a)))
     if len(b) < needed:
         return 0.0
     if max(a.std(axis=0).mean(), b.std(axis=0).mean()) < _STEADY:
-        return _spectral(a, b)
+        return _spectral_similarity(a, b)
     x, y = a - a.mean(axis=0), b - b.mean(axis=0)
     product = fftconvolve(x, y[::-1], axes=0).sum(axis=1)
     offsets = np.arange(len(product)) - (len(b) - 1)  # of b within a
@@ -72,11 +76,11 @@ def correlation(a: Frames, b: Frames) -> float:
         return 0.0
     best = np.flatnonzero(allowed)[(product[allowed] / np.sqrt(energy[allowed])).argmax()]
     first, last = start[best], stop[best]
-    return _alike(a[first:last], b[first - offsets[best] : last - offsets[best]])
+    return _aligned_correlation(a[first:last], b[first - offsets[best] : last - offsets[best]])
 
 
-def _alike(a: Frames, b: Frames) -> float:
-    """Correlation of what two sounds share, its own means and range alone being counted."""
+def _aligned_correlation(a: Frames, b: Frames) -> float:
+    """Correlate two aligned parts, whose means and range are taken over these parts alone."""
     a, b = (np.maximum(part - part.max(), -_RANGE) for part in (a, b))
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     energy = float(np.square(a).sum()) * float(np.square(b).sum())
@@ -91,10 +95,10 @@ def _energy(
     return energy
 
 
-def _spectral(a: Frames, b: Frames) -> float:
-    """Likeness of mean spectra, whatever their levels: 1 less a tenth for each dB between them."""
-    apart = mean_spectrum(a) - mean_spectrum(b)
-    return float(np.clip(1 - np.abs(apart - np.median(apart)).max() / 10, 0, 1))
+def _spectral_similarity(a: Frames, b: Frames) -> float:
+    """Return 1 minus 0.1 for each dB of the largest difference of the mean spectra, at least 0."""
+    difference = mean_spectrum(a) - mean_spectrum(b)
+    return float(np.clip(1 - np.abs(difference - np.median(difference)).max() / 10, 0, 1))
 
 
 @cache
