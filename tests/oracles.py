@@ -273,7 +273,7 @@ def central_differences(function, tensor, step=1e-5):
     return gradient
 
 
-def naive_rank_p_values(audio, text, clip_of, by_clip, rivals=None):
+def naive_rank_p_values(audio, text, clip_of, by_clip, null_rows=None):
     """Rank p-values by loops over everything; the sample is everything too."""
     clips = range(len(audio))
     items = [[j] for j in range(len(text))]
@@ -287,7 +287,7 @@ def naive_rank_p_values(audio, text, clip_of, by_clip, rivals=None):
     centre = [np.mean([cost(i, k) for i in clips if i != clip[k]]) for k in range(len(items))]
     found = []
     for k, i in enumerate(clip):
-        against = range(len(items)) if rivals is None else rivals[k]
+        against = range(len(items)) if null_rows is None else null_rows[k]
         others = [o for o in against if clip[o] != i]
         own = cost(i, k) - centre[k]
         found.append((1 + sum(cost(i, o) - centre[o] <= own for o in others)) / (1 + len(others)))

@@ -1,6 +1,5 @@
 """On a GPU: the figures of the CPU, and training in every precision; skipped without one."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import otomatch
 from otomatch.evaluation.retrieval import evaluate_embeddings
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.studies.loss_cost import unit_pairs
+from otomatch.training import trainer
 from otomatch.training.run_folder import read_spectrum
 from otomatch.training.trainer import train
 from otomatch.transport.ground_metrics import Mahalanobis
@@ -133,16 +133,15 @@ def test_a_run_in_every_precision_learns_and_keeps_its_metric_in_the_cone(
 def test_a_run_that_was_stopped_goes_on_to_the_same_model(tones, tiny_bert, tmp_path, monkeypatch):
     config = tiny_config(tones, tiny_bert, "run.precision='no'")
     whole = train(config, tmp_path / "whole", progress=False)
-    trainer, seen = sys.modules["otomatch.training.trainer"]._Trainer, []
-    close = trainer._close_epoch
+    seen, end_epoch = [], trainer._end_epoch
 
-    def stop(self, *arguments):
-        close(self, *arguments)
+    def stop(*arguments):
+        end_epoch(*arguments)
         if not seen:
             seen.append(1)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer, "_close_epoch", stop)
+    monkeypatch.setattr(trainer, "_end_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "stopped", progress=False)
     again = train(config, tmp_path / "stopped", progress=False)

@@ -44,15 +44,15 @@ def wait(process: Any, seconds: float = 60) -> int:
 def _train(config: Path, run: Path, die_at: int | None, events: Path | None) -> None:
     import torch
 
-    from otomatch.training import trainer as training
     from otomatch.training.config import load_config
+    from otomatch.training.step import TrainingStep
+    from otomatch.training.trainer import train
 
     torch.set_num_threads(1)
-    module = sys.modules["otomatch.training.trainer"]
     seen: list[str] = []
-    _announce(module._Trainer, "_step")
+    _announce(TrainingStep, "__call__")
     sys.addaudithook(_hook(str(run), seen, die_at))
-    training(load_config(config), run, progress=False)
+    train(load_config(config), run, progress=False)
     if events is not None:
         events.write_text(json.dumps(seen))
 

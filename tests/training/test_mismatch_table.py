@@ -5,8 +5,8 @@ import pytest
 from rich.console import Console
 
 from otomatch.errors import DatasetError
-from otomatch.training.data import prepare
-from otomatch.training.mismatch.table import COLUMNS, keep_right, read_weights
+from otomatch.training.data import prepare_data
+from otomatch.training.mismatch.table import COLUMNS, keep_matched, read_weights
 from otomatch.training.trainer import build_model, train
 from tests.support.sounds import write_csv
 from tests.support.tiny import tiny_config, write_tones
@@ -18,10 +18,10 @@ def tones(tmp_path_factory):
 
 
 @pytest.fixture
-def material(tones, tiny_bert):
+def data(tones, tiny_bert):
     def make(*overrides):
         config = tiny_config(tones, tiny_bert, *overrides)
-        return prepare(config, build_model(config), Console(quiet=True))
+        return prepare_data(config, build_model(config), Console(quiet=True))
 
     return make
 
@@ -30,12 +30,12 @@ def write_table(path, rows):
     return write_csv(path, [COLUMNS, *rows])
 
 
-def pairs_of(material):
+def pairs_of(data):
     """Every training pair: id of the clip, caption."""
     return [
-        (material.ids[clip], material.captions[row])
-        for clip in material.train_clips
-        for row in material.train_captions[clip]
+        (data.ids[clip], data.captions[row])
+        for clip in data.train_clips
+        for row in data.train_captions[clip]
     ]
 
 
@@ -45,7 +45,7 @@ def test_weights_are_read_by_clip_and_caption_and_the_smaller_of_two_counts(tmp_
 
 
 @pytest.mark.parametrize("weight", ["", "much", "nan", "1.5", "-0.1"])
-def test_a_weight_that_is_none_is_refused_with_its_line(tmp_path, weight):
+def test_an_invalid_weight_is_refused_with_its_line(tmp_path, weight):
     write_table(tmp_path / "p.csv", [("a", "x", 0.1, 0.9), ("a", "y", 0.1, weight)])
     with pytest.raises(DatasetError, match=r"p\.csv, line 3: weight is .*expected a number"):
         read_weights(tmp_path / "p.csv")
@@ -53,54 +53,52 @@ def test_a_weight_that_is_none_is_refused_with_its_line(tmp_path, weight):
 
 def test_a_file_that_is_no_pair_table_is_refused(tmp_path):
     write_csv(tmp_path / "p.csv", [("clip", "caption"), ("a", "x")])
-    with pytest.raises(DatasetError, match=r"has no column p_value, weight; expected a pairs\.csv"):
+    with pytest.raises(DatasetError, match=r"has no column p_value, weight; expected the pairs\.csv"):
         read_weights(tmp_path / "p.csv")
     with pytest.raises(DatasetError, match="cannot be read"):
         read_weights(tmp_path / "none.csv")
 
 
-def test_captions_from_the_least_weight_on_are_kept(tmp_path):
+def test_captions_of_at_least_the_minimum_weight_are_kept(tmp_path):
     write_table(tmp_path / "p.csv", [("a", "x", 0, 0.5), ("a", "y", 0, 0.49), ("b", "z", 0, 0.1)])
     clips = [("a", [(7, "x"), (8, "y")]), ("b", [(9, "z")])]
-    assert keep_right(clips, tmp_path / "p.csv", 0.5) == [[7], []]
-    assert keep_right(clips, tmp_path / "p.csv", 0.1) == [[7, 8], [9]]
-    with pytest.raises(DatasetError, match="does not know clip 'b' with the caption 'w'"):
-        keep_right([("b", [(1, "w")])], tmp_path / "p.csv", 0.5)
+    assert keep_matched(clips, tmp_path / "p.csv", 0.5) == [[7], []]
+    assert keep_matched(clips, tmp_path / "p.csv", 0.1) == [[7, 8], [9]]
+    with pytest.raises(DatasetError, match="has no row for clip 'b' with the caption 'w'"):
+        keep_matched([("b", [(1, "w")])], tmp_path / "p.csv", 0.5)
 
 
-def test_a_run_trains_only_on_the_captions_that_an_earlier_run_held_for_right(material, tmp_path):
-    noisy = material("data.noise=0.5")
+def test_a_run_trains_only_on_the_captions_that_an_earlier_run_weighted_high(data, tmp_path):
+    noisy = data("data.noise=0.5")
     wrong = set(noisy.noise["clips"])
     rows = [(clip, text, 0.5, 0.1 if clip in wrong else 0.9) for clip, text in pairs_of(noisy)]
     write_table(tmp_path / "p.csv", rows)
-    kept = material("data.noise=0.5", f"data.pairs={str(tmp_path / 'p.csv')!r}")
+    kept = data("data.noise=0.5", f"data.pairs={str(tmp_path / 'p.csv')!r}")
     assert pairs_of(kept) == [pair for pair in pairs_of(noisy) if pair[0] not in wrong]
     assert 0 < len(kept.train_clips) < len(noisy.train_clips)
     assert kept.val_clips == noisy.val_clips
     assert kept.fingerprint != noisy.fingerprint
 
 
-def test_a_clip_keeps_those_of_its_captions_that_are_right(material, tmp_path):
-    whole = material()
+def test_a_clip_keeps_its_matched_captions_and_loses_the_others(data, tmp_path):
+    whole = data()
     rows = [(clip, text, 0, i % 2) for i, (clip, text) in enumerate(pairs_of(whole))]
     write_table(tmp_path / "p.csv", rows)
-    kept = material(f"data.pairs={str(tmp_path / 'p.csv')!r}")
+    kept = data(f"data.pairs={str(tmp_path / 'p.csv')!r}")
     assert kept.train_clips == whole.train_clips
     assert pairs_of(kept) == pairs_of(whole)[1::2]
 
 
-def test_pairs_of_other_noise_are_refused_and_so_are_too_few(material, tmp_path):
+def test_pairs_of_other_noise_are_refused_and_so_are_too_few(data, tmp_path):
     path = f"data.pairs={str(tmp_path / 'p.csv')!r}"
-    write_table(tmp_path / "p.csv", [(*pair, 0, 0.2) for pair in pairs_of(material())])
-    with pytest.raises(
-        DatasetError, match=r"must come from a run on the same data, seed and noise"
-    ):
-        material("data.noise=0.5", path)
-    with pytest.raises(DatasetError, match=r"holds 0 of 24 training clips for right.*min_weight"):
-        material(path)
-    assert len(material(path, "data.min_weight=0.2").train_clips) == 24
+    write_table(tmp_path / "p.csv", [(*pair, 0, 0.2) for pair in pairs_of(data())])
+    with pytest.raises(DatasetError, match="a run on the same data with the same seed and caption"):
+        data("data.noise=0.5", path)
+    with pytest.raises(DatasetError, match="0 of 24 training clips have a caption .*minimum weight"):
+        data(path)
+    assert len(data(path, "data.min_weight=0.2").train_clips) == 24
     with pytest.raises(DatasetError, match=r"none\.csv cannot be read"):
-        material("data.pairs=none.csv")
+        data("data.pairs=none.csv")
 
 
 def test_a_run_goes_on_from_the_pairs_of_another(tones, tiny_bert, tmp_path):
@@ -115,16 +113,12 @@ def test_a_run_goes_on_from_the_pairs_of_another(tones, tiny_bert, tmp_path):
     assert train(config, tmp_path / "run", progress=False).epochs == 1
 
 
-def test_fewer_training_clips_are_always_among_more(material):
-    sets = [set(material(f"data.clips={n}").train_clips) for n in (2, 7)]
-    ids = [
-        {material(f"data.clips={n}").ids[c] for c in s} for n, s in zip((2, 7), sets, strict=True)
-    ]
+def test_fewer_training_clips_are_always_among_more(data):
+    sets = [set(data(f"data.clips={n}").train_clips) for n in (2, 7)]
+    ids = [{data(f"data.clips={n}").ids[c] for c in s} for n, s in zip((2, 7), sets, strict=True)]
     assert [len(found) for found in ids] == [2, 7]
     assert ids[0] < ids[1]
-    assert material("data.clips=24").ids == material().ids
-    assert len(material("data.clips=2").val_clips) == len(material().val_clips)
-    with pytest.raises(
-        DatasetError, match=r"data\.clips asks for 25 training clips, but there are 24"
-    ):
-        material("data.clips=25")
+    assert data("data.clips=24").ids == data().ids
+    assert len(data("data.clips=2").val_clips) == len(data().val_clips)
+    with pytest.raises(DatasetError, match="25 training clips were requested, but there are 24"):
+        data("data.clips=25")

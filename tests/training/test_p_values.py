@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from otomatch.errors import InvalidInputError
-from otomatch.training.mismatch.p_values import nearest, pair_weights, rank_p_values
+from otomatch.training.mismatch.p_values import estimate_weights, nearest, rank_p_values
 from tests.oracles import naive_rank_p_values
 
 
@@ -48,20 +48,22 @@ def test_p_values_equal_the_naive_loops(by_clip, similar):
     clip_of = np.unique(clip_of, return_inverse=True)[1]
     audio = audio[: clip_of.max() + 1]
     items = len(audio) if by_clip else len(text)
-    rivals = nearest(np.random.default_rng(2).standard_normal((items, 5)), 6) if similar else None
-    found = rank_p_values(audio, text, clip_of, by_clip=by_clip, rivals=rivals, sample=100)
-    expected = naive_rank_p_values(audio.numpy(), text.numpy(), clip_of, by_clip, rivals)
+    null_rows = (
+        nearest(np.random.default_rng(2).standard_normal((items, 5)), 6) if similar else None
+    )
+    found = rank_p_values(audio, text, clip_of, by_clip=by_clip, null_rows=null_rows, sample=100)
+    expected = naive_rank_p_values(audio.numpy(), text.numpy(), clip_of, by_clip, null_rows)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_blocks_change_nothing(monkeypatch):
     audio, text, clip_of, _ = pairs(clips=50, wrong=0.2)
-    rivals = nearest(text.numpy()[::3], 10)
-    whole = [rank_p_values(audio, text, clip_of, rivals=r, sample=30) for r in (None, rivals)]
+    null_rows = nearest(text.numpy()[::3], 10)
+    whole = [rank_p_values(audio, text, clip_of, null_rows=r, sample=30) for r in (None, null_rows)]
     monkeypatch.setattr("otomatch.training.mismatch.p_values._BLOCK", 7)
-    for expected, r in zip(whole, (None, rivals), strict=True):
+    for expected, r in zip(whole, (None, null_rows), strict=True):
         np.testing.assert_array_equal(
-            rank_p_values(audio, text, clip_of, rivals=r, sample=30), expected
+            rank_p_values(audio, text, clip_of, null_rows=r, sample=30), expected
         )
 
 
@@ -71,7 +73,7 @@ def test_captions_that_have_nothing_to_do_with_their_clips_have_uniform_p_values
     p = rank_p_values(audio, text, clip_of, by_clip=by_clip)
     counts = np.histogram(p, 10, (0, 1))[0]
     assert (np.abs(counts / counts.mean() - 1) < 0.3).all()
-    assert pair_weights(p).clean_share < 0.1
+    assert estimate_weights(p).clean_share < 0.1
 
 
 @settings(max_examples=25, deadline=None)
@@ -92,7 +94,7 @@ def test_a_caption_that_is_near_to_every_clip_says_no_more_than_another():
     assert abs(np.median(p[wrong & hub]) - np.median(p[wrong & ~hub])) < 0.2
 
 
-def test_rivals_are_the_most_alike_rows_and_never_the_row_itself():
+def test_null_rows_are_the_most_alike_rows_and_never_the_row_itself():
     points = np.random.default_rng(0).standard_normal((60, 8))
     found = nearest(points, 5)
     alike = points.astype(np.float32) @ points.astype(np.float32).T
@@ -111,9 +113,11 @@ def test_where_neighbours_were_mixed_up_only_similar_captions_show_it():
     unit = torch.nn.functional.normalize
     audio = unit(torch.from_numpy(meaning + 0.2 * rng.standard_normal((500, 32))), dim=1)
     text = unit(torch.from_numpy(meaning[place] + 0.2 * rng.standard_normal((500, 32))), dim=1)
-    plain = pair_weights(rank_p_values(audio, text, np.arange(500))).clean_share
-    rivals = nearest(text.numpy(), 20)
-    similar = pair_weights(rank_p_values(audio, text, np.arange(500), rivals=rivals)).clean_share
+    plain = estimate_weights(rank_p_values(audio, text, np.arange(500))).clean_share
+    null_rows = nearest(text.numpy(), 20)
+    similar = estimate_weights(
+        rank_p_values(audio, text, np.arange(500), null_rows=null_rows)
+    ).clean_share
     assert plain > 0.95
     assert similar == pytest.approx(0.8, abs=0.1)
 
@@ -126,7 +130,7 @@ def test_where_neighbours_were_mixed_up_only_similar_captions_show_it():
 def test_the_share_of_right_pairs_is_found_and_wrong_ones_weigh_less(wrong, by_clip):
     audio, text, clip_of, exchanged = pairs(clips=1500, wrong=wrong)
     p = rank_p_values(audio, text, clip_of, by_clip=by_clip)
-    found = pair_weights(p)
+    found = estimate_weights(p)
     assert found.clean_share == pytest.approx(1 - wrong, abs=0.05)
     assert found.weights.mean() == pytest.approx(1 - wrong, abs=0.06)
     if wrong:
@@ -138,7 +142,7 @@ def test_the_share_of_right_pairs_is_found_and_wrong_ones_weigh_less(wrong, by_c
 @given(st.lists(st.floats(1e-3, 1), min_size=1, max_size=300))
 def test_weights_are_one_minus_storeys_share_over_the_isotonic_density(p):
     p = np.array(p)
-    found = pair_weights(p)
+    found = estimate_weights(p)
     wrong = min(1, 2 * np.mean(p > 0.5))
     bins = np.minimum((p * 100).astype(int), 99)
     height = np.bincount(bins, minlength=100) / len(p) * 100
@@ -150,7 +154,7 @@ def test_weights_are_one_minus_storeys_share_over_the_isotonic_density(p):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(1e-3, 1), min_size=2, max_size=100))
 def test_a_smaller_p_value_never_weighs_less(p):
-    weights = pair_weights(np.sort(p)).weights
+    weights = estimate_weights(np.sort(p)).weights
     assert (np.diff(weights) <= 1e-12).all()
     assert ((weights >= 0) & (weights <= 1)).all()
 
@@ -161,8 +165,8 @@ def test_bad_input_is_refused():
         rank_p_values(audio[:1], text[:3], clip_of[:3])
     with pytest.raises(InvalidInputError, match="4 clips, 3 of them with captions"):
         rank_p_values(audio, text[:9], clip_of[:9])
-    with pytest.raises(InvalidInputError, match=r"rivals is \(3, 2\); expected \(4, k\)"):
-        rank_p_values(audio, text, clip_of, rivals=np.zeros((3, 2), np.int64))
+    with pytest.raises(InvalidInputError, match=r"null_rows is \(3, 2\); expected \(4, k\)"):
+        rank_p_values(audio, text, clip_of, null_rows=np.zeros((3, 2), np.int64))
     for wrong in ([], [[0.5]], [0.0], [1.1], [float("nan")]):
         with pytest.raises(InvalidInputError, match="p_values"):
-            pair_weights(wrong)
+            estimate_weights(wrong)

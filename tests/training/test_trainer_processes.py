@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from otomatch import AudioTextModel, evaluate, open_dataset, train
 from otomatch.training.config import dump_toml, load_config
 from otomatch.training.run_folder import read_spectrum
+from otomatch.training.step import TrainingStep
 from tests.support.processes import Group
 from tests.support.tiny import tiny_config, write_tones
 from tests.training.test_trainer import STILL, run_log
@@ -67,20 +68,19 @@ def training(config, run, cache):
 
 def stopping(config, run, cache, steps):
     """Train in a process of a group, and fail after so many steps."""
-    trainer = sys.modules["otomatch.training.trainer"]._Trainer
-    original, done = trainer._step, []
+    original, done = TrainingStep.__call__, []
 
-    def step(self, batch):
+    def step(self, batch, *place):
         if len(done) == steps:
             raise RuntimeError("stopped on purpose")
         done.append(batch)
-        return original(self, batch)
+        return original(self, batch, *place)
 
-    trainer._step = step
+    TrainingStep.__call__ = step
     try:
         return training(config, run, cache)
     finally:
-        trainer._step = original
+        TrainingStep.__call__ = original
 
 
 def measuring(model, data, cache):

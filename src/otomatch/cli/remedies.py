@@ -4,11 +4,19 @@ Messages of the library state cause, expectation and remedy without options or c
 which mean nothing to a Python caller. The command line adds them from these tables.
 """
 
-from otomatch.errors import DivergedError, MissingDatasetError, OtomatchError
+from otomatch.errors import (
+    DivergedError,
+    LostFolderError,
+    MissingDatasetError,
+    MissingLibraryError,
+    OtomatchError,
+)
 
 REMEDIES: dict[type[OtomatchError], str] = {
     DivergedError: "Try --set optim.lr=... with a tenth of that, or --set optim.warmup=0.2",
+    LostFolderError: "Command: otomatch remove LIBRARY FOLDER",
     MissingDatasetError: "Give it with --data, or as data.path in the configuration",
+    MissingLibraryError: "Create one with: otomatch index FOLDER --model MODEL --library LIBRARY",
 }
 """Sentence to add to the message of an error of exactly this class."""
 

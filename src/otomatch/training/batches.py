@@ -1,16 +1,17 @@
-"""Training batches: which clips, which caption, which crop, and what SpecAugment hides.
+"""Training batches: the order of clips, the caption and the crop of each.
 
-Every choice is a function of (seed, epoch, clip) or (seed, epoch, step), so that a resumed run
-makes the same choices without replaying the earlier ones.
+Every choice is a function of (seed, epoch, clip), so that a resumed run makes the same choices
+without replaying the earlier ones.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from accelerate import skip_first_batches
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from otomatch.models.feature_cache import ClipRows
 from otomatch.parallel import process_group
@@ -20,10 +21,10 @@ class Batch(NamedTuple):
     """A batch of B pairs.
 
     Attributes:
-        features: (B, frames, bands), float32; clips shorter than the longest end in zeros.
-        lengths: (B,) frames of each clip.
-        captions: (B,) row of each clip's caption in the list of all captions.
-        clips: (B,) row of each clip.
+        features: Features, float32 (B, frames, bands), padded with zeros to the longest clip.
+        lengths: Number of frames of each clip, (B,).
+        captions: Row of each clip's caption in the list of all captions, (B,).
+        clips: Row of each clip, (B,).
     """
 
     features: Tensor
@@ -33,16 +34,16 @@ class Batch(NamedTuple):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The batches of an epoch: a fresh order of ``total`` rows for every seed and epoch.
+    """Batches of an epoch: ``range(total)`` in an order that depends on the seed and the epoch.
 
-    Of every batch, each process gets its own stretch, in rank order.
+    Each process gets a contiguous part of every batch, in rank order.
 
     Args:
-        total: rows.
-        size: of a batch, over all processes; ``total`` if that is less.
-        drop_last: leave out the rest that fills no batch. A rest of fewer rows than there are
-            processes, or of one row, is left out in any case.
-        seed: of the orders.
+        total: Number of rows.
+        size: Number of rows per batch, over all processes; at most ``total``.
+        drop_last: True to drop the last, incomplete batch. A last batch of one row, or of fewer
+            rows than processes, is always dropped.
+        seed: Random seed of the orders.
     """
 
     def __init__(self, total: int, size: int, drop_last: bool, seed: int) -> None:
@@ -51,7 +52,7 @@ class EpochBatches(Sampler[list[int]]):
         self.rest = 0 if drop_last or rest < max(2, process_group.world_size()) else rest
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
+        """Set the epoch that is iterated next."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -64,7 +65,7 @@ class EpochBatches(Sampler[list[int]]):
             yield whole[process_group.own_part(len(whole))]
 
     def place(self, step: int) -> tuple[slice, int]:
-        """This process's rows of a batch, and how many the batch has."""
+        """Return this process's rows of a batch, and the number of rows in the whole batch."""
         rows = self._rows(step)
         return process_group.own_part(rows), rows
 
@@ -73,14 +74,15 @@ class EpochBatches(Sampler[list[int]]):
 
 
 class PairCollator:
-    """Gathers the pairs of a batch: one caption per clip and epoch, long clips cropped.
+    """Collates pairs: one caption per clip and epoch, long clips cropped.
 
     Args:
-        features: of all clips; or the windows' outputs of a frozen encoder, with one to draw.
-        rows: the clips to train on.
-        caption_rows: for each of ``rows``, the rows of its captions.
-        max_frames: longer clips are cropped, at a place drawn for every epoch.
-        seed: of the draws.
+        features: Feature frames of all clips, or a frozen encoder's outputs, a row per window.
+        rows: Rows of the training clips.
+        caption_rows: Rows of the captions of each training clip.
+        max_frames: Maximum number of frames; longer clips are cropped at a place that depends on
+            the epoch. 1 to choose a window of a frozen encoder's outputs.
+        seed: Random seed of captions and crops.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class PairCollator:
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the captions and the crops of an epoch."""
+        """Choose the captions and crops of an epoch."""
         draw = np.random.default_rng([self.seed, epoch, 1]).random((2, len(self.rows)))
         counts = np.diff(self.starts)
         self.captions = self.caption_rows[self.starts[:-1] + (draw[0] * counts).astype(int)]
@@ -107,7 +109,7 @@ class PairCollator:
         self.crops = (draw[1] * (slack + 1)).astype(int)
 
     def __call__(self, pairs: Sequence[int]) -> Batch:
-        """The batch of the given places in ``rows``."""
+        """Return the batch of the given places in ``rows``."""
         chosen = np.asarray(pairs)
         lengths = self.lengths[chosen]
         batch = np.zeros((len(chosen), lengths.max(), self.features.values.shape[1]), np.float32)
@@ -120,3 +122,35 @@ class PairCollator:
             torch.from_numpy(self.captions[chosen]),
             torch.from_numpy(self.rows[chosen]),
         )
+
+
+class BatchLoader:
+    """Loads the batches of an epoch, from any step.
+
+    Args:
+        batches: Rows of each batch.
+        collator: Pairs of these rows.
+    """
+
+    def __init__(self, batches: EpochBatches, collator: PairCollator) -> None:
+        self.batches, self.collator = batches, collator
+        self._loader: DataLoader[int] = DataLoader(
+            cast(Any, range(batches.total)),
+            batch_sampler=batches,
+            collate_fn=collator,
+            generator=torch.Generator(),  # leaves the global generator alone
+        )
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterable[Batch]:
+        """Return the batches of an epoch, without those before ``first_step``."""
+        self.collator.set_epoch(epoch)
+        self.batches.set_epoch(epoch)
+        batches: Iterable[Batch] = skip_first_batches(self._loader, first_step)
+        return batches
+
+    def place(self, step: int) -> tuple[slice, int]:
+        """Return this process's rows of a batch, and the number of rows in the whole batch."""
+        return self.batches.place(step)

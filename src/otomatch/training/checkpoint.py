@@ -1,7 +1,6 @@
-"""Checkpoints of a training run: one safetensors file, replaced in one step, never a pickle."""
+"""Checkpoints of a training run: one safetensors file, replaced atomically, never a pickle."""
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from otomatch.errors import RunError
+from otomatch.files import replacing
 from otomatch.models.encoders import trainable_parameters
 
 _FILE = "state.safetensors"
@@ -20,12 +20,12 @@ _EXTRA = "extra."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that a run needs to go on exactly as if it had never stopped.
+    """State that a run needs to continue exactly as if it had never stopped.
 
     Attributes:
-        tensors: weights, optimiser state and the random generators' states.
-        progress: JSON values: epoch, step and what has been logged.
-        extra: other tensors that the run goes on from.
+        tensors: Weights, and the states of the optimiser and the random generators.
+        progress: JSON values: epoch, step, log.
+        extra: Other tensors of the run.
     """
 
     tensors: dict[str, Tensor]
@@ -39,7 +39,7 @@ def capture(
     progress: dict[str, Any],
     extra: dict[str, Tensor] | None = None,
 ) -> Checkpoint:
-    """Take the state of model, optimiser and random generators; frozen weights are left out."""
+    """Capture model, optimiser and random generators, without frozen weights."""
     weights = model.state_dict().items()
     frozen = _frozen(model)
     tensors = {f"model.{key}": value for key, value in weights if key not in frozen}
@@ -52,10 +52,10 @@ def capture(
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put a captured state back; the model and optimiser are built as they were then.
+    """Restore a captured state into a model and an optimiser built as they were then.
 
     Raises:
-        RunError: the model has weights that the checkpoint lacks, or the reverse.
+        RunError: The model has weights that the checkpoint lacks, or the reverse.
     """
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "random": {}}
     for key, value in checkpoint.tensors.items():
@@ -64,7 +64,10 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
     missing, unexpected = model.load_state_dict(parts["model"], strict=False)
     differing = {*missing, *unexpected} - _frozen(model)
     if differing:
-        raise RunError(f"the checkpoint is of another model; it differs in {sorted(differing)[:3]}")
+        raise RunError(
+            f"the checkpoint is of another model: it differs in {sorted(differing)[:3]}; resume "
+            "with the encoders that the run was started with"
+        )
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in parts["optimizer"].items():
         index, _, key = name.partition(".")
@@ -82,24 +85,20 @@ def _frozen(model: nn.Module) -> set[str]:
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace the folder's checkpoint; a kill at any moment leaves the old one or the new one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{_FILE}.partial"
     extra = {f"{_EXTRA}{key}": value for key, value in checkpoint.extra.items()}
     tensors = {
         key: value.detach().cpu().contiguous()
         for key, value in (checkpoint.tensors | extra).items()
     }
-    save_file(tensors, partial, metadata={"progress": json.dumps(checkpoint.progress)})
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(folder / _FILE)
+    with replacing(folder / _FILE, durable=True) as partial:
+        save_file(tensors, partial, metadata={"progress": json.dumps(checkpoint.progress)})
 
 
 def read(folder: Path) -> Checkpoint | None:
-    """The folder's checkpoint, None if there is none.
+    """Return the folder's checkpoint, or None if there is none.
 
     Raises:
-        RunError: the file is damaged.
+        RunError: The file is damaged.
     """
     path = folder / _FILE
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""What a run minimises: its loss, the mass of it at each step, and the weights of its pairs."""
+"""The objective of a run: its loss, the mass of the plan at each step, the weights of the pairs."""
 
 from collections.abc import Mapping
 
@@ -10,62 +10,62 @@ from otomatch.losses.pair_batch import Metric
 from otomatch.parallel.process_group import world_size
 from otomatch.training.batches import Batch
 from otomatch.training.config import Config
-from otomatch.training.mismatch.pair_weights import PairEvidence
+from otomatch.training.mismatch.pair_weights import PairWeights
 from otomatch.training.sections import MatchingConfig
 
 TRIMMED_MASS_EPOCHS = 3.0
-"""Until cost ranks pairs, trimming would drop right ones."""
+"""Default epochs until a trimmed target has its final mass. Trimming drops the pairs of highest
+cost, and before that the cost does not tell matched pairs from mismatched ones."""
 
 
 class Objective:
-    """The training criterion of a run, over the batches of all processes.
+    """Training criterion of a run, over the batches of all processes.
 
     Args:
-        config: of the run.
-        evidence: the weights of its pairs, where the mass is "auto".
+        config: Configuration of the run.
+        pair_weights: Weights of the training pairs; None if the mass is not estimated.
     """
 
-    def __init__(self, config: Config, evidence: PairEvidence | None) -> None:
+    def __init__(self, config: Config, pair_weights: PairWeights | None) -> None:
         settings = config.loss.model_dump(exclude={"name"})
         self.loss = LOSSES[config.loss.name](**settings, gather=world_size() > 1)
-        self.settings, self.evidence = config.loss, evidence
-        self.mass_epochs = config.schedule.mass_epochs
+        self.config, self.pair_weights = config, pair_weights
 
     def __call__(
         self, audio: Tensor, text: Tensor, metric: Metric, batch: Batch, epochs: float
     ) -> Tensor:
-        """The loss of a batch.
+        """Return the loss of a batch.
 
         Args:
-            audio: (B, D).
-            text: (B, D).
-            metric: the ground metric.
-            batch: which clips and captions they are.
-            epochs: passes over the data that have been made, with the part of the present one.
+            audio: Audio embeddings, (B, D).
+            text: Text embeddings, (B, D).
+            metric: Ground metric.
+            batch: Clips and captions of the rows.
+            epochs: Number of passes over the data so far, including the part of the current one.
         """
-        if self.evidence is None:
+        if self.pair_weights is None:
             if isinstance(self.loss, MatchingLoss):
                 self.loss.mass = self._mass(epochs)
-            found: Tensor = self.loss(audio, text, metric, batch.clips)
-            return found
-        weights = self.evidence.weights[batch.captions.cpu()]
-        found = self.loss(audio, text, metric, batch.clips, weights=weights)
-        self.evidence.record(batch.clips, batch.captions, audio, text)
-        return found
+            loss: Tensor = self.loss(audio, text, metric, batch.clips)
+            return loss
+        weights = self.pair_weights.weights[batch.captions.cpu()]
+        loss = self.loss(audio, text, metric, batch.clips, weights=weights)
+        self.pair_weights.record(batch.clips, batch.captions, audio, text)
+        return loss
 
     def _mass(self, epochs: float) -> float | None:
-        """A fixed mass is reached from 1 along a straight line."""
-        settings = self.settings
-        if not isinstance(settings, MatchingConfig) or not isinstance(settings.mass, float):
+        """Return the mass now; a fixed mass is reached from 1 linearly."""
+        loss = self.config.loss
+        if not isinstance(loss, MatchingConfig) or not isinstance(loss.mass, float):
             return None
-        falling = self.mass_epochs
+        falling = self.config.schedule.mass_epochs
         if falling is None:
-            falling = TRIMMED_MASS_EPOCHS if settings.target == "trimmed" else 0.0
+            falling = TRIMMED_MASS_EPOCHS if loss.target == "trimmed" else 0.0
         fallen = min(1.0, epochs / falling) if falling else 1.0
-        return 1 - fallen * (1 - settings.mass)
+        return 1 - fallen * (1 - loss.mass)
 
     def status(self) -> Mapping[str, float]:
-        """What the last plan was like; nothing for a loss without one."""
+        """Return figures about the last plan; none for a loss without a plan."""
         last = self.loss.last if isinstance(self.loss, MatchingLoss) else None
         if last is None:
             return {}

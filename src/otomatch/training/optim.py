@@ -64,7 +64,9 @@ def resolve_precision(precision: str) -> str:
         RunError: ``precision`` is "fp16" and there is no GPU.
     """
     if precision == "fp16" and not torch.cuda.is_available():
-        raise RunError("precision 'fp16' needs a GPU, and there is none; use 'auto', 'bf16' or 'no'")
+        raise RunError(
+            "precision 'fp16' needs a GPU, and there is none; use 'auto', 'bf16' or 'no'"
+        )
     if precision != "auto":
         return precision
     if torch.cuda.is_available():

@@ -1,46 +1,63 @@
-"""A run's figures for TensorBoard and, where asked for, Weights & Biases."""
+"""The figures of a run in TensorBoard and, if a project is given, in Weights & Biases."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from otomatch.errors import MissingDependencyError
+from otomatch.training.config import Config
 
 FOLDER = "tensorboard"
 
+Track = Callable[[Mapping[str, float]], None]
+"""Sends the row of an epoch, with its ``epoch``, to every tracker."""
+
 
 class Tracker(Protocol):
-    """Where the figures of an epoch go."""
+    """Destination of the figures of each epoch."""
 
     def log(self, epoch: int, values: Mapping[str, float]) -> None:
         """Add the figures of an epoch, counted from 1."""
         ...
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is buffered."""
         ...
 
 
-def trackers(run: Path, first_epoch: int, settings: dict[str, Any], project: str) -> list[Tracker]:
-    """The trackers of a run.
+@contextmanager
+def tracking(run: Path, first_epoch: int, config: Config, active: bool = True) -> Iterator[Track]:
+    """Open the trackers of a run, and close them at the end.
 
     Args:
-        run: its folder.
-        first_epoch: the next epoch, from 1; a resumed run takes back what came after.
-        settings: its configuration.
-        project: of Weights & Biases; empty for none.
+        run: Folder of the run.
+        first_epoch: Next epoch, from 1. Figures of this and later epochs, which a killed process
+            left, are discarded.
+        config: Configuration of the run, with the Weights & Biases project if there is one.
+        active: False to track nothing.
 
     Raises:
-        MissingDependencyError: a project is named and wandb is not installed.
+        MissingDependencyError: A project is given and wandb is not installed.
     """
-    found: list[Tracker] = [TensorBoard(run, first_epoch)]
-    if project:
-        found.append(WeightsAndBiases(run, settings, project))
-    return found
+    trackers: list[Tracker] = []
+    with ExitStack() as stack:
+        if active:
+            trackers.append(TensorBoard(run, first_epoch))
+            stack.callback(trackers[-1].close)
+            if config.run.wandb:
+                trackers.append(WeightsAndBiases(run, config.model_dump(), config.run.wandb))
+                stack.callback(trackers[-1].close)
+
+        def track(row: Mapping[str, float]) -> None:
+            for tracker in trackers:
+                tracker.log(int(row["epoch"]), row)
+
+        yield track
 
 
 class TensorBoard:
-    """Event files in ``tensorboard/`` of the run's folder; see them with: tensorboard --logdir."""
+    """Event files in ``tensorboard/`` of the run; show them with ``tensorboard --logdir RUN``."""
 
     def __init__(self, run: Path, first_epoch: int) -> None:
         from tensorboardX import SummaryWriter
@@ -59,15 +76,15 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of the same name in a project of Weights & Biases; a resumed run is continued."""
+    """Run of the same name in a Weights & Biases project; a resumed run continues it."""
 
     def __init__(self, run: Path, settings: dict[str, Any], project: str) -> None:
         try:
             import wandb
         except ImportError as error:
             raise MissingDependencyError(
-                "run.wandb names a project, but wandb is not installed; install it with: "
-                "pip install wandb, or leave run.wandb empty"
+                f"the Weights & Biases project {project!r} is given, but wandb is not installed; "
+                "install it with: pip install wandb, or train without a project"
             ) from error
         self._run = wandb.init(
             project=project, name=run.name, id=run.name, dir=str(run), config=settings,
@@ -75,9 +92,9 @@ class WeightsAndBiases:
         )  # fmt: skip
 
     def log(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Send the figures."""
+        """Send the figures of an epoch."""
         self._run.log(dict(values), step=epoch)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send what is buffered, and end the run."""
         self._run.finish()

@@ -1,1 +1,1 @@
-"""Which training pairs are mismatched: p-values, weights, their table."""
+"""Estimate of which training pairs are mismatched: p-values, weights, and their table."""

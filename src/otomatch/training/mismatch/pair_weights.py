@@ -1,11 +1,9 @@
-"""What training learns about its own pairs: which captions are wrong, epoch by epoch.
+"""Weights of a run's training pairs, estimated again after every epoch.
 
-The embeddings of an epoch's batches are remembered as they come by, so that judging the pairs
-costs no second pass over the sounds. After each epoch every pair gets a new weight.
+The embeddings of an epoch's batches are kept as they are computed, so that the estimate needs no
+second pass over the sounds.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,31 +14,33 @@ from torch import Tensor
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.embedding import mean_caption_vectors
 from otomatch.parallel import process_group
-from otomatch.training.data import Material
-from otomatch.training.mismatch.p_values import Ints, nearest, pair_weights, rank_p_values
-from otomatch.training.mismatch.table import COLUMNS, FILE
+from otomatch.training.data import TrainingData
+from otomatch.training.mismatch.p_values import Ints, estimate_weights, nearest, rank_p_values
+from otomatch.training.mismatch.table import PAIRS_FILE, write_weights
 
 
-class PairEvidence:
-    """The weights of the training pairs, and what the next ones are estimated from.
+class PairWeights:
+    """Weights of the training pairs.
 
     Args:
-        material: of the run.
-        dim: dimensions of the joint space.
-        seed: of the run.
-        by_clip: whether a clip's captions are right or wrong together, or one by one.
-        similar: compare each with captions that mean nearly the same, not with random ones.
-        device: where processes exchange tensors.
+        data: Data of the run.
+        dim: Dimensions D of the joint space.
+        seed: Seed of the run.
+        by_clip: True if all captions of a clip are matched or mismatched together; False to
+            estimate each caption by itself.
+        similar: True to compare each pair with captions of similar meaning; False for random ones.
+        device: Device that processes exchange tensors on.
 
     Attributes:
-        weights: (captions,) how sure it is that each caption describes the clip it trains with;
-            1 until the first estimate.
-        clean_share: estimated share of right pairs; 1 until then.
+        weights: Probability that each caption describes the clip it trains with, (captions,); 1
+            before the first estimate.
+        p_values: P-value of each caption, (captions,); 1 before the first estimate.
+        clean_share: Estimated share of matched pairs; 1 before the first estimate.
     """
 
     def __init__(
         self,
-        material: Material,
+        data: TrainingData,
         dim: int,
         seed: int,
         *,
@@ -48,49 +48,50 @@ class PairEvidence:
         similar: bool,
         device: torch.device,
     ) -> None:
-        self.material, self.seed, self.device = material, seed, device
+        self.data, self.seed, self.device = data, seed, device
         self.by_clip, self.similar = by_clip, similar
-        self.weights = torch.ones(len(material.captions))
-        self.p_values = torch.ones(len(material.captions))
+        self.weights = torch.ones(len(data.captions))
+        self.p_values = torch.ones(len(data.captions))
         self.clean_share = 1.0
-        sides = 1 if material.states is not None else 2
-        self._seen = torch.zeros(sides, len(material.sounds), dim)
-        self._near: tuple[list[list[int]], Ints] | None = None
-        self._drawn = torch.full((len(material.sounds),), -1)
+        sides = 1 if data.states is not None else 2  # text too, if its encoder is trained
+        self._seen = torch.zeros(sides, len(data.sounds), dim)
+        self._drawn = torch.full((len(data.sounds),), -1)
+        self._null_rows: tuple[list[list[int]], Ints] | None = None
 
     def record(self, clips: Tensor, captions: Tensor, audio: Tensor, text: Tensor) -> None:
-        """Remember the embeddings (B, D) of a batch."""
+        """Keep the embeddings (B, D) of a batch."""
         for memory, vectors in zip(self._seen, (audio, text), strict=False):
             memory[clips] = vectors.detach().float().cpu()
         self._drawn[clips] = captions
 
     def update(self, model: AudioTextModel, epoch: int) -> None:
-        """Judge all pairs that came by since the last call, and forget their embeddings."""
+        """Estimate the weights of all pairs recorded since the last call, and drop the record."""
         self._collect()
         clips = (self._drawn >= 0).nonzero().squeeze(1).tolist()
         if len(clips) > 1:
-            self._judge(model, clips, epoch)
-        judged = (self.weights, self.p_values, self.clean_share)
-        self.weights, self.p_values, self.clean_share = process_group.broadcast(judged)
+            self._estimate(model, clips, epoch)
+        estimate = (self.weights, self.p_values, self.clean_share)
+        self.weights, self.p_values, self.clean_share = process_group.broadcast(estimate)
         self._forget()
 
-    def _judge(self, model: AudioTextModel, clips: list[int], epoch: int) -> None:
+    def _estimate(self, model: AudioTextModel, clips: list[int], epoch: int) -> None:
         rows, text = self._captions(model, clips)
         p = rank_p_values(
             model.whiten(self._seen[0][clips]),
             model.whiten(text),
             np.repeat(np.arange(len(clips)), [len(group) for group in rows]),
             by_clip=self.by_clip,
-            rivals=self._rivals(rows) if self.similar else None,
+            null_rows=self._similar_rows(rows) if self.similar else None,
             seed=[self.seed, epoch, 5],
         )
-        found = pair_weights(p)
+        found = estimate_weights(p)
         self.clean_share = found.clean_share
-        for group, value, weight in zip(self._judged(clips, rows), p, found.weights, strict=True):
+        groups = self._weighted_together(clips, rows)
+        for group, value, weight in zip(groups, p, found.weights, strict=True):
             self.p_values[group], self.weights[group] = float(value), float(weight)
 
     def _collect(self) -> None:
-        """Bring what the processes have seen to the first one."""
+        """Bring the record of all processes to rank 0."""
         self._seen = process_group.reduce_sum(self._seen, self.device)
         self._drawn = process_group.reduce_sum(self._drawn + 1, self.device) - 1
         if process_group.rank():
@@ -103,33 +104,30 @@ class PairEvidence:
     def _captions(
         self, model: AudioTextModel, clips: Sequence[int]
     ) -> tuple[list[list[int]], Tensor]:
-        """The captions that each clip is judged by, and their embeddings."""
-        states = self.material.states
+        """Return the captions that each clip is compared by, and their embeddings."""
+        states = self.data.states
         if states is None:  # a fine-tuned text encoder: the captions of this epoch
             drawn = self._drawn[list(clips)].tolist()
             return [[row] for row in drawn], self._seen[1][list(clips)]
-        rows = [self.material.train_captions[clip] for clip in clips]
+        rows = [self.data.train_captions[clip] for clip in clips]
         return rows, model.embed_text(states[[row for group in rows for row in group]])
 
-    def _rivals(self, rows: list[list[int]]) -> Ints:
-        """For each item that is judged, those whose captions mean nearly the same."""
+    def _similar_rows(self, rows: list[list[int]]) -> Ints:
+        """Return the items of most similar meaning for each item."""
         groups = rows if self.by_clip else [[row] for group in rows for row in group]
-        if self._near is None or self._near[0] != groups:  # alike in every epoch, mostly
-            captions = self.material.captions
-            found = nearest(
-                mean_caption_vectors([[captions[row] for row in group] for group in groups])
-            )
-            self._near = groups, found
-        return self._near[1]
+        if self._null_rows is None or self._null_rows[0] != groups:  # mostly the same every epoch
+            texts = [[self.data.captions[row] for row in group] for group in groups]
+            self._null_rows = groups, nearest(mean_caption_vectors(texts))
+        return self._null_rows[1]
 
-    def _judged(self, clips: Sequence[int], rows: list[list[int]]) -> list[list[int]]:
-        """The captions that each p-value speaks of."""
+    def _weighted_together(self, clips: Sequence[int], rows: list[list[int]]) -> list[list[int]]:
+        """Return the captions that each p-value belongs to."""
         if self.by_clip:
-            return [self.material.train_captions[clip] for clip in clips]
+            return [self.data.train_captions[clip] for clip in clips]
         return [[row] for group in rows for row in group]
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must keep, on the first process; all of them must call it."""
+        """Return the state for a checkpoint; valid on rank 0, but a collective call."""
         self._collect()
         return {
             "weights": self.weights,
@@ -140,27 +138,23 @@ class PairEvidence:
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Undo `tensors`."""
+        """Restore the state that `tensors` returned."""
         self.weights, self.p_values = tensors["weights"], tensors["p_values"]
         self.clean_share = float(tensors["clean_share"].item())
         if process_group.rank() == 0:
             self._seen, self._drawn = tensors["seen"], tensors["drawn"]
 
-    def table(self) -> str:
-        """The training pairs with their p-values and weights, as CSV."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for clip in self.material.train_clips:
-            for row in self.material.train_captions[clip]:
-                numbers = (self.p_values[row].item(), self.weights[row].item())
-                name, caption = self.material.ids[clip], self.material.captions[row]
-                writer.writerow([name, caption, *(f"{number:.6g}" for number in numbers)])
-        return text.getvalue()
-
-
-def write_pairs(run: Path, evidence: PairEvidence) -> None:
-    """Replace the run's pairs.csv."""
-    partial = run / f"{FILE}.partial"
-    partial.write_text(evidence.table(), encoding="utf-8")
-    partial.replace(run / FILE)
+    def write(self, run: Path) -> None:
+        """Replace the run's pairs.csv."""
+        data = self.data
+        pairs = (
+            (
+                data.ids[clip],
+                data.captions[row],
+                self.p_values[row].item(),
+                self.weights[row].item(),
+            )
+            for clip in data.train_clips
+            for row in data.train_captions[clip]
+        )
+        write_weights(run / PAIRS_FILE, pairs)

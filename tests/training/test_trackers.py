@@ -6,10 +6,11 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from otomatch.errors import MissingDependencyError
-from otomatch.training.diagnostics import TrainingWarning
-from otomatch.training.monitor import Monitor
-from otomatch.training.trackers import FOLDER
+from otomatch.training.diagnostics import Expectations, TrainingWarning, warn_of_failures
+from otomatch.training.trackers import FOLDER, tracking
 from tests.support.tiny import tiny_config
+
+EXPECTED = Expectations(batch=8, rank=12)
 
 
 def events(run):
@@ -38,38 +39,39 @@ def config(tmp_path, tiny_bert):
 
 def test_every_figure_of_every_epoch_reaches_tensorboard(config, tmp_path):
     log = [epoch(1, loss=3.0), epoch(2, loss=2.0)]
-    with Monitor(config, tmp_path, batch=8, epoch=0, active=True) as monitor:
-        monitor.follow(log[:1], [])
-        monitor.follow(log, [])
+    with tracking(tmp_path, 1, config) as track:
+        for row in log:
+            track(row)
     losses = [(step, value) for tag, step, value in events(tmp_path) if tag == "loss"]
     assert losses == [(1, 3.0), (2, 2.0)]
     assert {tag for tag, *_ in events(tmp_path)} >= {"modality_gap", "grad_norm"}
 
 
 def test_a_resumed_run_takes_back_what_came_after_its_checkpoint(config, tmp_path):
-    with Monitor(config, tmp_path, batch=8, epoch=0, active=True) as monitor:
-        monitor.follow([epoch(1)], [])
-    with Monitor(config, tmp_path, batch=8, epoch=1, active=True):
+    with tracking(tmp_path, 1, config) as track:
+        track(epoch(1))
+    with tracking(tmp_path, 2, config):
         pass
     starts = [step for tag, step, _ in events(tmp_path) if tag == "start"]
     assert starts[-1] == 2  # TensorBoard drops earlier figures from this step on
 
 
-def test_a_failure_is_warned_of_once_even_over_a_resumption(config, tmp_path):
+def test_a_failure_is_warned_of_once_even_over_a_resumption():
     warned = []
     log = [epoch(1, converged=0.2, marginal_error=0.1)]
-    with Monitor(config, tmp_path, batch=8, epoch=0, active=True) as monitor:
-        with pytest.warns(TrainingWarning, match="did not converge in 80 % of the steps"):
-            monitor.follow(log, warned)
-        monitor.follow(log, warned)
-    assert warned == ["converged"]
-    with Monitor(config, tmp_path, batch=8, epoch=1, active=True) as monitor:
-        monitor.follow(log, warned)
+    with pytest.warns(TrainingWarning, match="did not converge in 80 % of the steps") as caught:
+        warn_of_failures(log, EXPECTED, warned)
+    assert [warning.message.failure for warning in caught] == warned == ["converged"]
+    warn_of_failures(log, EXPECTED, warned)
+    warn_of_failures(log, EXPECTED, json.loads(json.dumps(warned)))
 
 
-def test_a_process_that_does_not_lead_writes_and_warns_nothing(config, tmp_path):
-    with Monitor(config, tmp_path, batch=8, epoch=0, active=False) as monitor:
-        monitor.follow([epoch(1, converged=0.2, marginal_error=0.1)], [])
+def test_a_process_other_than_rank_0_writes_and_warns_nothing(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("otomatch.parallel.process_group.rank", lambda: 1)
+    row = epoch(1, converged=0.2, marginal_error=0.1)
+    with tracking(tmp_path, 1, config, active=False) as track:
+        track(row)
+        warn_of_failures([row], EXPECTED, [])
     assert not (tmp_path / FOLDER).exists()
 
 
@@ -92,8 +94,8 @@ def test_weights_and_biases_gets_the_same_where_a_project_is_named(
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
     config = tiny_config(tmp_path / "data", tiny_bert, "run.wandb=sounds")
     row = epoch(1, loss=2.0)
-    with Monitor(config, tmp_path / "first", batch=8, epoch=0, active=True) as monitor:
-        monitor.follow([row], [])
+    with tracking(tmp_path / "first", 1, config) as track:
+        track(row)
     started, logged, finished = calls
     assert (started["project"], started["name"]) == ("sounds", "first")
     assert json.dumps(started["config"])  # plain values
@@ -108,6 +110,6 @@ def test_a_project_without_wandb_is_refused_with_the_command_that_installs_it(
     config = tiny_config(tmp_path / "data", tiny_bert, "run.wandb=sounds")
     with (
         pytest.raises(MissingDependencyError, match="pip install wandb"),
-        Monitor(config, tmp_path, batch=8, epoch=0, active=True),
+        tracking(tmp_path, 1, config),
     ):
         pass
