@@ -9,9 +9,9 @@ from scipy.stats import hypergeom
 
 from otomatch.errors import InvalidInputError
 from otomatch.evaluation.plots import recall, spectrum
-from otomatch.evaluation.plots.recall import chance_recall, draw_recall, spread
+from otomatch.evaluation.plots.recall import chance_recall, draw_recall
 from otomatch.evaluation.plots.spectrum import draw_spectrum
-from otomatch.evaluation.plots.style import COLOURS
+from otomatch.evaluation.plots.style import COLOURS, spread
 from otomatch.evaluation.retrieval import evaluate_scores
 
 pytest.importorskip("matplotlib")

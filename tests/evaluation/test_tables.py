@@ -22,7 +22,7 @@ from otomatch.evaluation.tables import (
     retrieval_table,
 )
 from otomatch.library.records import Hit
-from otomatch.training.model_card import model_card
+from otomatch.training.model_card import format_model_card
 from otomatch.training.progress import print_skipped, printable
 
 
@@ -230,7 +230,7 @@ def test_a_markdown_table_may_be_built_from_iterators_and_be_empty():
 
 
 def test_the_model_card_holds_the_measured_figures_and_the_settings():
-    card = model_card("my model", REPORT, "the test clips of x", "[loss]\nepsilon = 0.05\n\n")
+    card = format_model_card("my model", REPORT, "the test clips of x", "[loss]\nepsilon = 0.05\n\n")
     assert card.startswith("---\nlibrary_name: otomatch\n")
     assert "\n# my model\n" in card
     assert "On the test clips of x: 200 clips, 1000 captions; modality gap 0.123." in card
@@ -241,7 +241,7 @@ def test_the_model_card_holds_the_measured_figures_and_the_settings():
 
 
 def test_a_model_card_without_a_plan_or_a_gap_says_so():
-    card = model_card("my model", PLAIN, "x", "")
+    card = format_model_card("my model", PLAIN, "x", "")
     assert "modality gap unknown." in card
     assert table_rows(card)[2:] == EXPECTED[:2]
 

@@ -1,4 +1,4 @@
-"""Picture of a confusion matrix."""
+"""Pictures of confusion matrices."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 def draw_confusion(report: ClassificationReport, path: Path, title: str) -> None:
-    """Draw the confusion matrix: counts as numbers, shares of each class as shades of one hue.
+    """Draw a confusion matrix: counts as numbers, shares of each class as shades of one hue.
 
     Args:
-        report: what to draw.
-        path: file to write.
-        title: stands above the accuracy.
+        report: Report to draw.
+        path: File to write.
+        title: Title, written above the accuracy.
     """
     check_picture(path)
     from matplotlib.figure import Figure
 
     counts = np.array(report.confusion)
     share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    # Inches and points: cells of one size, unless the picture would be too small or too large.
+    # In inches: cells have a fixed size unless the picture would be too small or too large.
     cell = min(max(0.3, 2 / len(counts)), 24 / len(counts))
     side, font = cell * len(counts), min(SMALL, 72 * cell * 0.8)
     made = Figure(figsize=(side, side))
@@ -44,13 +44,13 @@ def draw_confusion(report: ClassificationReport, path: Path, title: str) -> None
     _write_labels(axes, report.classes, font, f"{title}\n{details}")
     if 0.6 * font * len(str(counts.max())) < 72 * cell * 0.9:
         _write_counts(axes, counts, share, font)
-    save(made, path)  # labels and title lie around the cells
+    save(made, path)  # adds the labels and the title around the cells
 
 
 def _write_labels(axes: "Axes", classes: Sequence[str], font: float, title: str) -> None:
     axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=font, **PLAIN)
     axes.set_yticks(range(len(classes)), classes, fontsize=font, **PLAIN)
-    axes.set(xlabel="taken for", ylabel="class")
+    axes.set(xlabel="assigned class", ylabel="class")
     axes.set_title(title, fontsize=10, **PLAIN)
 
 

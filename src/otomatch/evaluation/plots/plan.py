@@ -1,19 +1,14 @@
-"""Pictures of a transport plan, of the joint space and of a confusion matrix.
-
-Each function takes data and writes one file, in the format that its name ends in (see
-`style.PICTURES`); its folder is made if need be. All of them raise what `check_picture`
-raises, and the same data give the same bytes. Curves are drawn by `evaluation.plots.recall`.
-"""
+"""Pictures of transport plans."""
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from otomatch.errors import InvalidInputError
+from otomatch.errors import InvalidInputError, one_of
 from otomatch.evaluation.plots.style import (
     COLOURS,
     SMALL,
@@ -30,27 +25,26 @@ if TYPE_CHECKING:
 
 
 Shade = Literal["linear", "log"]
-Method = Literal["pca", "gap"]
 _FAINTEST = 1e-3
-"""Smallest share of a sound's mass that a logarithmic shade tells from 0."""
+"""Smallest share of a sound's mass that a logarithmic shade distinguishes from 0."""
 
 
 def draw_plan(plan: Tensor, path: Path, title: str, shade: Shade = "linear") -> None:
-    """Draw the transport plan of a batch, its right pairs outlined.
+    """Draw the transport plan of a batch, with its matched pairs outlined.
 
-    Above it stand the share of the mass that lies on right pairs and the plan's entropy, as in a
-    run's log. Where a plan leaves mass out, bars at the right show what each row keeps.
+    The heading gives the share of the mass on matched pairs and the plan's entropy, as in the log
+    of a run. For a partial plan, bars on the right show the mass of each row.
 
     Args:
-        plan: (B, B), mass moved from each sound (row) to each caption; row i and column i are the
-            pair. Rows and columns hold 1/B each, or less in a partial plan.
-        path: file to write.
-        title: stands above.
-        shade: of plan x B, so that 1 is a row whose whole mass lies on one caption; "log" shows
-            shares down to 0.001.
+        plan: Mass (B, B) moved from each sound (row) to each caption (column); row i matches
+            column i. Rows and columns have mass 1/B each, or less in a partial plan.
+        path: File to write.
+        title: Title, written above the details.
+        shade: Scale of the shade of plan x B, which is 1 if the whole mass of a row is on one
+            caption; "log" shows shares down to 0.001.
 
     Raises:
-        InvalidInputError: the plan is not square, or holds something else than such mass.
+        InvalidInputError: If the plan is not square, or its masses are not those of a plan.
     """
     check_picture(path)
     mass = _mass(plan)
@@ -67,16 +61,20 @@ def draw_plan(plan: Tensor, path: Path, title: str, shade: Shade = "linear") -> 
 
 
 def shade_plan(axes: "Axes", plan: Tensor, shade: Shade = "linear") -> "AxesImage":
-    """Draw a plan into a panel, its right pairs outlined; arguments as for `draw_plan`.
+    """Draw a plan into a panel, with its matched pairs outlined.
+
+    Args:
+        axes: Panel to draw into.
+        plan: Plan (B, B), as for `draw_plan`.
+        shade: Scale of the shade, as for `draw_plan`.
 
     Returns:
-        The image, for a colour bar.
+        The image, for `style.colour_bar`.
     """
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import LogNorm, Normalize
 
-    if shade not in ("linear", "log"):
-        raise InvalidInputError(f"shade is {shade!r}; expected 'linear' or 'log'")
+    one_of("shade", shade, get_args(Shade))
     share = _mass(plan) * len(plan)
     norm = LogNorm(_FAINTEST, 1) if shade == "log" else Normalize(0, 1)
     image = axes.imshow(share.clip(_FAINTEST if shade == "log" else 0, 1), "magma_r", norm)
@@ -93,11 +91,11 @@ def _mass(plan: Tensor) -> npt.NDArray[np.float64]:
     if plan.ndim != 2 or plan.shape[0] != plan.shape[1] or not len(plan):
         raise InvalidInputError(f"the plan has shape {tuple(plan.shape)}; expected (B, B)")
     mass: npt.NDArray[np.float64] = plan.detach().double().cpu().numpy()
-    # Rows may hold more than 1/B: a solver that has not converged misses its marginals.
+    # Rows may have more than 1/B: without convergence, the marginals are not met exactly.
     if not (mass.min() >= 0 and 0 < mass.sum() < 1.01):  # false for NaN, too
         raise InvalidInputError(
-            f"the plan holds masses from {mass.min():.3g}, {mass.sum():.3g} in all; expected none "
-            "below 0 and at most 1 in all, as in sinkhorn(...).plan"
+            f"the plan has masses from {mass.min():.3g} and a total of {mass.sum():.3g}; expected "
+            "masses >= 0 with a total of at most 1, as in sinkhorn(...).plan"
         )
     return mass
 
@@ -108,9 +106,9 @@ def _describe_plan(mass: npt.NDArray[np.float64]) -> str:
     entropy = -np.sum(share[share > 0] * np.log(share[share > 0]))
     moved = f"mass {total:.2f}, " if total < 1 - 1e-3 else ""
     return (
-        f"{moved}{100 * np.trace(share):.0f} % of the mass on the right pairs (outlined)\n"
-        f"entropy {entropy:.2f} nats; {math.log(size * total):.2f} where it is a matching, "
-        f"{2 * math.log(size):.2f} where it is uniform"
+        f"{moved}{100 * np.trace(share):.0f} % of the mass on matched pairs (outlined)\n"
+        f"entropy {entropy:.2f} nats; {math.log(size * total):.2f} for a one-to-one matching, "
+        f"{2 * math.log(size):.2f} for a uniform plan"
     )
 
 
@@ -122,6 +120,3 @@ def _draw_row_mass(axes: "Axes", mass: npt.NDArray[np.float64]) -> None:
     side.set_xlabel("row mass × B", fontsize=SMALL)
     side.tick_params(labelsize=SMALL)
     side.spines[["top", "right"]].set_visible(False)
-
-
-Points = npt.NDArray[np.float64]

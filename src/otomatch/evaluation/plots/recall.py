@@ -1,7 +1,4 @@
-"""Pictures of curves: recall against the number of results, and a metric's spectrum over training.
-
-Each function takes data and writes one file, as those of `otomatch.evaluation.plots.plan` do.
-"""
+"""Pictures of recall against the number of results."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,31 +18,31 @@ from otomatch.evaluation.plots.style import (
     figure,
     heading,
     save,
+    spread,
 )
 from otomatch.evaluation.retrieval import DirectionReport, RetrievalReport
 from otomatch.evaluation.tables import DIRECTIONS
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is optional, and slow to import
     from matplotlib.axes import Axes
-
 
 _GREY = "#777777"
 
 
 def draw_recall(curves: Mapping[str, RetrievalReport], path: Path, title: str) -> None:
-    """Draw recall@k against k, one line for each model, both directions, and the chance level.
+    """Draw recall@k against k in both directions, one line per model, and the chance level.
 
-    Chance is that of a random order; audio to text, for clips with as many captions each as they
-    have on average.
+    The chance level is that of a random order; for audio to text, it assumes that every clip has
+    the mean number of captions.
 
     Args:
-        curves: a report by the name of its model, with recall at every k to be drawn; all on the
-            same clips and captions.
-        path: file to write.
-        title: stands above.
+        curves: Reports by model name, with recall at every k to draw, all on the same clips and
+            captions.
+        path: File to write.
+        title: Title, written above the numbers of clips and captions.
 
     Raises:
-        InvalidInputError: there is none, or they are of different clips or captions.
+        InvalidInputError: If there is no report, or reports differ in clips or captions.
     """
     check_picture(path)
     clips, captions = _size(curves)
@@ -64,9 +61,10 @@ def draw_recall(curves: Mapping[str, RetrievalReport], path: Path, title: str) -
 
 
 def chance_recall(k: int, items: int, relevant: float) -> float:
-    """Recall@k (percent) of a random order of ``items``, where ``relevant`` of them are right.
+    """Return recall@k (percent) of a random order of ``items``, of which ``relevant`` are relevant.
 
-    1 - C(items - relevant, k) / C(items, k), with gamma functions where ``relevant`` is an average.
+    It is 1 - C(items - relevant, k) / C(items, k), with gamma functions because ``relevant`` may be
+    an average.
     """
     if k > items - relevant:
         return 100.0
@@ -75,27 +73,18 @@ def chance_recall(k: int, items: int, relevant: float) -> float:
     return -100.0 * math.expm1(missing - every)
 
 
-def spread(values: Sequence[float], gap: float, highest: float) -> list[float]:
-    """Move values apart by at least ``gap``, in their order, none above ``highest``."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    places = [values[i] for i in order]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + gap)
-    for i in reversed(range(len(places))):
-        above = highest if i == len(places) - 1 else places[i + 1] - gap
-        places[i] = min(places[i], above)
-    return [place for _, place in sorted(zip(order, places, strict=True))]
-
-
 def _size(curves: Mapping[str, RetrievalReport]) -> tuple[int, int]:
     sizes = {(report.clips, report.captions) for report in curves.values()}
     if len(sizes) != 1:
         raise InvalidInputError(
-            f"the reports count {sorted(sizes)} clips and captions; expected at least one report, "
-            "and all on one data set, since others cannot be compared"
+            f"the reports have {sorted(sizes)} clips and captions; expected at least one report, "
+            "all on the same data set"
         )
     if not all(report.text_to_audio.recall for report in curves.values()):
-        raise InvalidInputError("a report holds no recall; measure it with ks=range(1, 101)")
+        raise InvalidInputError(
+            "a report has no recall; expected recall at every k to draw; evaluate with "
+            "ks=range(1, 101)"
+        )
     return sizes.pop()
 
 
@@ -104,7 +93,7 @@ def _colours(count: int) -> list[str]:
 
 
 def _draw_recalls(axes: "Axes", directions: Mapping[str, DirectionReport]) -> dict[str, float]:
-    """Draw the models' lines; returns where each ends."""
+    """Draw the line of each model and return the height of its end."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set_xscale("log")
@@ -125,7 +114,7 @@ def _draw_recalls(axes: "Axes", directions: Mapping[str, DirectionReport]) -> di
             linewidth=1.4,
             label=model,
         )
-        # Where lines end together, the better model is named above.
+        # If lines end together, the better model is named above.
         ends[model] = report.recall[ks[-1]] + 1e-3 * sum(report.recall.values()) / len(ks)
     return ends
 
@@ -138,7 +127,7 @@ def _draw_chance(axes: "Axes", items: int, relevant: float) -> float:
 
 
 def _name_lines(axes: "Axes", ends: Mapping[str, float], colours: Sequence[str]) -> None:
-    """Write each line's name beyond its end, at the right of the panel."""
+    """Write the name of each line next to its end, on the right of the panel."""
     places = spread(list(ends.values()), 6.0, 100.0)
     for name, place, colour in zip(ends, places, colours, strict=True):
         axes.annotate(

@@ -1,16 +1,16 @@
-"""Picture of the joint space in two dimensions."""
+"""Pictures of the joint space in two dimensions."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from otomatch.errors import InvalidInputError
+from otomatch.errors import InvalidInputError, one_of
 from otomatch.evaluation.plots.style import (
     COLOURS,
     FONT,
@@ -21,11 +21,15 @@ from otomatch.evaluation.plots.style import (
     save,
 )
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is optional, and slow to import
     from matplotlib.axes import Axes
 
-
-from otomatch.evaluation.plots.plan import Method, Points
+Method = Literal["pca", "gap"]
+Points = npt.NDArray[np.float64]
+_AXES = {
+    "pca": ("principal component 1", "principal component 2"),
+    "gap": ("from the mean sound to the mean caption", "largest variance across"),
+}
 
 
 def draw_space(
@@ -36,50 +40,42 @@ def draw_space(
     title: str,
     method: Method = "pca",
 ) -> None:
-    """Draw the joint space in two dimensions: sounds, captions, and a line from each to its own.
+    """Draw the joint space in two dimensions: sounds, captions, and lines between matched pairs.
 
-    Both methods are linear, so that distances in the plane are never larger than those in the
-    space; both modalities weigh alike, however many captions there are. Two dimensions of many can
-    mislead: the axes say what share of the variance they show.
+    Both methods are linear, so that distances in the plane are never larger than in the space. Both
+    modalities have equal weight, whatever the number of captions. A plane can mislead about a space
+    of many dimensions, so the axis labels give the share of the variance that they show.
 
     Args:
-        audio: (n, D), whitened where a ground metric is used (`AudioTextModel.whiten`).
-        text: (m, D), likewise.
-        text_clip: (m,) row of ``audio`` that each caption describes. A clip is joined to each of
-            its captions.
-        path: file to write.
-        title: stands above the modality gap, the distance between the means of both.
-        method: "pca" shows the two directions of the largest variance; "gap" the direction from
-            the mean sound to the mean caption, and across it that of the largest variance.
+        audio: Embeddings (n, D), whitened if a ground metric is used (`AudioTextModel.whiten`).
+        text: Embeddings (m, D), whitened likewise.
+        text_clip: (m,) row of ``audio`` that each caption describes.
+        path: File to write.
+        title: Title, written above the modality gap (the distance between the means).
+        method: "pca" shows the two directions of largest variance; "gap" shows the direction from
+            the mean sound to the mean caption, and the orthogonal direction of largest variance.
 
     Raises:
-        InvalidInputError: the arrays do not fit together or are not finite, or ``method`` is "gap"
-            and the means coincide.
+        InvalidInputError: If the arrays do not fit together or are not finite, or if ``method`` is
+            "gap" and the means coincide.
     """
     check_picture(path)
+    one_of("method", method, get_args(Method))
     x, y, clip = _points(audio, text, text_clip)
-    axes_of = _plane(x, y, method)
+    directions = _plane(x, y, method)
     made, panels = figure(5.2, 5.2)
     axes = panels[0, 0]
     centre = (x.mean(0) + y.mean(0)) / 2
-    x2, y2 = (x - centre) @ axes_of.T, (y - centre) @ axes_of.T
+    x2, y2 = (x - centre) @ directions.T, (y - centre) @ directions.T
     _draw_pairs(axes, x2, y2, clip)
-    names = {
-        "pca": ("principal component 1", "principal component 2"),
-        "gap": ("from the mean sound to the mean caption", "largest variance across"),
-    }[method]
-    shares = [f"{100 * share:.1f} % of the variance" for share in _explained(x, y, axes_of)]
-    xlabel, ylabel = (f"{name} ({share})" for name, share in zip(names, shares, strict=True))
-    axes.set(xlabel=xlabel, ylabel=ylabel)
+    shares = [f"{100 * share:.1f} % of the variance" for share in _explained(x, y, directions)]
+    labels = (f"{name} ({share})" for name, share in zip(_AXES[method], shares, strict=True))
+    axes.set(**dict(zip(("xlabel", "ylabel"), labels, strict=True)))
     axes.set_aspect("equal", adjustable="datalim")
-    gap = np.linalg.norm(x.mean(0) - y.mean(0))
-    seen = np.linalg.norm(x2.mean(0) - y2.mean(0))
+    gap, gap2 = (np.linalg.norm(a.mean(0) - b.mean(0)) for a, b in ((x, y), (x2, y2)))
     apart = np.linalg.norm(x[clip] - y, axis=1).mean()
-    heading(
-        made,
-        title,
-        f"modality gap {gap:.3f} ({seen:.3f} in this plane), pairs {apart:.3f} apart on average",
-    )
+    plane = f"modality gap {gap:.3f} ({gap2:.3f} in this plane)"
+    heading(made, title, f"{plane}, mean distance of pairs {apart:.3f}")
     save(made, path)
 
 
@@ -94,44 +90,44 @@ def _points(
         )
     if clip.shape != (len(text),) or not len(clip) or clip.min() < 0 or clip.max() >= len(audio):
         raise InvalidInputError(
-            f"text_clip has shape {clip.shape}; expected for each of the {len(text)} captions a "
-            f"row of audio, 0 to {len(audio) - 1}"
+            f"text_clip has shape {clip.shape}; expected a row of audio (0 to {len(audio) - 1}) "
+            f"for each of the {len(text)} captions"
         )
     x, y = (np.asarray(part.detach().double().cpu()) for part in (audio, text))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise InvalidInputError("audio or text hold NaN or infinite values; expected finite ones")
+        raise InvalidInputError(
+            "audio or text contain NaN or infinite values; expected finite embeddings"
+        )
     return x, y, clip
 
 
 def _centred(x: Points, y: Points) -> Points:
-    """All points about the middle of both means, so scaled that both modalities weigh alike."""
+    """Return all points about the centre of both means, scaled so that modalities weigh equally."""
     centre = (x.mean(0) + y.mean(0)) / 2
     return np.concatenate([(x - centre) / math.sqrt(len(x)), (y - centre) / math.sqrt(len(y))])
 
 
 def _plane(x: Points, y: Points, method: Method) -> Points:
-    """Two orthonormal directions (2, D), both pointing from the sounds to the captions."""
+    """Return two orthonormal directions (2, D), both pointing from the sounds to the captions."""
     gap, points = y.mean(0) - x.mean(0), _centred(x, y)
     if method == "pca":
         found = _directions(points)[:2]
-    elif method == "gap":
+    else:
         length = np.linalg.norm(gap)
         if length < 1e-9 * np.abs(points).max():
             raise InvalidInputError(
-                "the mean sound and the mean caption coincide, so that the gap has no direction; "
-                "draw with method 'pca'"
+                "the mean sound and the mean caption coincide, so the gap has no direction; "
+                "expected different means; use the method 'pca'"
             )
         along = gap / length
         across = _directions(points - np.outer(points @ along, along))[0]
         found = np.stack([along, across])
-    else:
-        raise InvalidInputError(f"method is {method!r}; expected 'pca' or 'gap'")
     signs = np.where(found @ gap < 0, -1.0, 1.0)
     return found * signs[:, None]
 
 
 def _directions(points: Points) -> Points:
-    """Directions of the points (n, D), by falling variance: (min(n, D), D)."""
+    """Return the principal directions of points (n, D), by decreasing variance: (min(n, D), D)."""
     directions: Points = torch.linalg.svd(torch.from_numpy(points), full_matrices=False).Vh.numpy()
     return directions
 

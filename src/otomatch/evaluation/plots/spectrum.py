@@ -1,4 +1,4 @@
-"""Picture of the metric's eigenvalues."""
+"""Pictures of a metric's eigenvalues over training."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,25 +12,24 @@ from otomatch.errors import InvalidInputError
 from otomatch.evaluation.plots.style import check_picture, colour_bar, figure, heading, save
 from otomatch.transport.spectrum import effective_rank
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is optional, and slow to import
     from matplotlib.cm import ScalarMappable
 
-
 _FLOOR = 1e-6
-"""Smallest eigenvalue drawn, as a share of the largest: what float32 leaves of 0 is less."""
+"""Smallest eigenvalue drawn, as a share of the largest; float32 rounding errors of 0 are below."""
 
 
 def draw_spectrum(spectra: Mapping[int, Sequence[float]], path: Path, title: str) -> None:
     """Draw the eigenvalues of M, from the largest to the smallest, one line for each epoch.
 
     Args:
-        spectra: the D eigenvalues by epoch, as `training.run_folder.read_spectrum` returns them.
-            Those below a millionth of the largest are drawn at that floor.
-        path: file to write.
-        title: stands above the effective rank after the first and after the last epoch.
+        spectra: D eigenvalues by epoch, as `training.run_folder.read_spectrum` returns them.
+            Eigenvalues below a millionth of the largest are drawn at that level.
+        path: File to write.
+        title: Title, written above the effective rank after the first and the last epoch.
 
     Raises:
-        InvalidInputError: there is none, or they differ in number or are not finite.
+        InvalidInputError: If there are no spectra, or they differ in length or are not finite.
     """
     check_picture(path)
     from matplotlib.ticker import MaxNLocator
@@ -65,7 +64,7 @@ def _shade_of_epochs(epochs: Sequence[int]) -> "ScalarMappable":
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
-    dark = ListedColormap(colormaps["viridis"](np.linspace(0, 0.9, 256)))  # its end is too pale
+    dark = ListedColormap(colormaps["viridis"](np.linspace(0, 0.9, 256)))  # the end is too pale
     return ScalarMappable(Normalize(epochs[0], max(epochs[-1], epochs[0] + 1)), dark)
 
 
@@ -76,10 +75,12 @@ def _spectra(
     lengths = sorted({len(values) for values in spectra.values()})
     if len(lengths) != 1 or not lengths[0]:
         raise InvalidInputError(
-            f"{len(epochs)} spectra of {lengths} eigenvalues; expected at least one, all of one "
-            "metric"
+            f"there are {len(epochs)} spectra of {lengths} eigenvalues; expected at least one, all "
+            "of the same length"
         )
     values = np.array([spectra[epoch] for epoch in epochs], dtype=np.float64)
     if not np.isfinite(values).all():
-        raise InvalidInputError("the spectra hold NaN or infinite values; expected eigenvalues")
+        raise InvalidInputError(
+            "the spectra contain NaN or infinite values; expected finite eigenvalues"
+        )
     return epochs, -np.sort(-values, axis=1)

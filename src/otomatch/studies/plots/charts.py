@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from otomatch.evaluation.plots.style import COLOURS, MARKERS, PLAIN, SMALL
+from otomatch.evaluation.plots.style import COLOURS, MARKERS, PLAIN, SMALL, spread
 from otomatch.studies.power_laws import Exponent
 from otomatch.studies.statistics import Interval
 
@@ -182,7 +182,7 @@ def _name_ends(axes: "Axes", lines: Sequence[Series]) -> None:
     across = axes.transAxes.inverted().transform(axes.transData.transform(ends))
     height = axes.get_window_extent().height / axes.figure.dpi  # approximate before the layout
     lines_each = max(line.name.count("\n") + 1 for line in lines)
-    places = _spread(across[:, 1].tolist(), _NAME_INCHES * lines_each / height)
+    places = spread(across[:, 1].tolist(), _NAME_INCHES * lines_each / height)
     for line, end, place in zip(lines, ends, places, strict=True):
         leader = {"arrowstyle": "-", "color": colour(line.style), "linewidth": 0.5, "alpha": 0.6}
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3}
@@ -198,25 +198,3 @@ def _name_ends(axes: "Axes", lines: Sequence[Series]) -> None:
             annotation_clip=False,
             **PLAIN,
         )
-
-
-def _spread(heights: Sequence[float], apart: float) -> list[float]:
-    """Return positions from 0 to 1 near the heights, in their order and at least ``apart`` apart.
-
-    Heights that are too close are pooled around their mean, as in isotonic regression. If there is
-    not enough room, positions exceed 1.
-    """
-    order = np.argsort(heights, kind="stable")
-    groups: list[tuple[float, int]] = []  # middle and size of each group
-    for height in np.asarray(heights)[order]:
-        middle, size = float(height), 1
-        while groups and middle - groups[-1][0] < apart * (size + groups[-1][1]) / 2:
-            other, count = groups.pop()
-            middle, size = (middle * size + other * count) / (size + count), size + count
-        groups.append((middle, size))
-    ranked = [middle + apart * (k - (size - 1) / 2) for middle, size in groups for k in range(size)]
-    places = [0.0] * len(ranked)
-    for rank, row in enumerate(order):
-        highest = 1 - apart * (len(ranked) - 1 - rank)
-        places[row] = max(apart * rank, min(highest, ranked[rank]))
-    return places
