@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Retrieval on AudioCaps by m-LTM with several values of epsilon.
+# Retrieval on AudioCaps: m-LTM with several values of epsilon.
 #
 #   DATA=data/audiocaps runs/audiocaps_epsilon.sh
 #
 # Takes about 13 hours on one GPU of 80 GB (an estimate, see README.md); EPSILONS="0.05 0.5" two
-# fifths of it. Started again, it goes on where it stopped. The table comes last, and is kept in
-# $OUT/audiocaps_epsilon.md.
+# fifths of that. If it is started again, it continues where it stopped. The table is printed at the
+# end and written to $OUT/audiocaps_epsilon.md.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 varies loss.name= loss.epsilon=

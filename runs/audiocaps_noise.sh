@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Retrieval on AudioCaps with wrong captions in training: five losses, 20, 40 and 60 % wrong.
+# Retrieval on AudioCaps with 20, 40 and 60 % mismatched captions in training: five losses.
 #
 #   DATA=data/audiocaps runs/audiocaps_noise.sh
 #
 # Takes about 38 hours on one GPU of 80 GB (an estimate, see README.md); NOISES="0.4" a third of it.
-# Without wrong captions: audiocaps.sh. Started again, it goes on where it stopped. The table comes
-# last, and is kept in $OUT/audiocaps_noise.md.
+# Without mismatched captions: audiocaps.sh. If it is started again, it continues where it stopped.
+# The table is printed at the end and written to $OUT/audiocaps_noise.md.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-varies loss. data.noise=
+varies loss. schedule. mismatch. data.noise=
 
 DATA=${DATA:-data/audiocaps}
 data=audiocaps:$DATA

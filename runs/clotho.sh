@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Retrieval on Clotho: m-LTM and three baselines, one training of each for every seed.
+# Retrieval on Clotho: m-LTM and three baselines, one run each per seed.
 #
 #   DATA=data/clotho runs/clotho.sh
 #
@@ -7,7 +7,8 @@
 #
 #   EXTRA="optim.batch=128" DATA=data/clotho runs/clotho.sh
 #
-# Started again, it goes on where it stopped. The table comes last, and is kept in $OUT/clotho.md.
+# If it is started again, it continues where it stopped. The table is printed at the end and written
+# to $OUT/clotho.md.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 varies loss.name=
@@ -15,7 +16,7 @@ varies loss.name=
 DATA=${DATA:-data/clotho}
 data=clotho:$DATA
 need clotho "$DATA" DATA
-# The baselines' files are for AudioCaps; these are the fields in which that for Clotho differs.
+# The files of the baselines are for AudioCaps; m-LTM's file for Clotho differs in these fields.
 compare_losses clotho clotho-resnet38-bert \
   --set model.window_seconds=30.0 --set optim.epochs=150 --set augment.time_share=0.028
 show clotho

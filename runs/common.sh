@@ -1,4 +1,4 @@
-# Shared steps of the scripts in this folder, which source it; README.md explains the variables.
+# Steps that the scripts in this folder share by sourcing it. README.md explains the variables.
 # shellcheck shell=bash
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -7,14 +7,14 @@ SEEDS=${SEEDS:-0}
 EXTRA=${EXTRA:-}
 read -ra otomatch <<<"${OTOMATCH:-otomatch}"
 read -ra extra <<<"${EXTRA//$'\n'/ }"
-systems=() # a label and a report for every training: what the table shows
+systems=() # label and report of every run, for the table
 
 die() {
   printf '%s: %s\n' "$0" "$*" >&2
   exit 1
 }
 
-# varies FIELD...: what the script sets itself, so that EXTRA must not.
+# varies FIELD...: fields that the script sets itself, so that EXTRA must not.
 varies() {
   local field override
   for field in run.seed= data.path= "$@"; do
@@ -26,15 +26,15 @@ varies() {
   done
 }
 
-# need NAME FOLDER VARIABLE: see that a data set is there.
+# need NAME FOLDER VARIABLE: check that a data set is there.
 need() {
   local fetch="otomatch data fetch $1 $2"
-  [[ -d $2 ]] || die "no folder $2; let $3 name the folder of $1, or get it: $fetch"
-  "${otomatch[@]}" data check "$1:$2" || die "$2 holds no usable $1; to get it: $fetch"
+  [[ -d $2 ]] || die "no folder $2; set $3 to the folder of $1, or get it: $fetch"
+  "${otomatch[@]}" data check "$1:$2" || die "$2 contains no usable $1; to get it: $fetch"
 }
 
-# train LABEL RUN CONFIG [OPTION...]: a training for each seed, measured on the test split by
-# otomatch train itself. It goes on where it was killed; a finished one is only measured again.
+# train LABEL RUN CONFIG [OPTION...]: a run per seed, which otomatch train measures on the test split.
+# A killed run is resumed; a finished one is only measured again.
 train() {
   local label=$1 run=$2 config=$here/../configs/$3.toml seed override options
   shift 3
@@ -50,8 +50,8 @@ train() {
   done
 }
 
-# compare_losses FOLDER CONFIG [OPTION...]: m-LTM with its file, and the baselines with theirs and
-# these options.
+# compare_losses FOLDER CONFIG [OPTION...]: m-LTM with its file, and the baselines with their files
+# and these options.
 compare_losses() {
   local folder=$1 config=$2
   shift 2
@@ -61,8 +61,8 @@ compare_losses() {
   train "NT-Xent" "$folder/nt-xent" audiocaps-ntxent "$@"
 }
 
-# classify DATA FOLDER: zero-shot, every model trained so far; its reports replace theirs. A report
-# that the same command made of the same model stays.
+# classify DATA FOLDER: zero-shot classification by every model so far, whose reports replace the
+# retrieval reports. A report of the same command on the same model is kept.
 classify() {
   local data=$1 folder=$2 reports=() i run report model command
   for ((i = 0; i < ${#systems[@]}; i += 2)); do
@@ -82,7 +82,7 @@ classify() {
   systems=("${reports[@]}")
 }
 
-# show FIGURE: what was measured, beside what was published.
+# show FIGURE: the measured figures beside the published ones.
 show() {
   printf '\n'
   "${PYTHON:-python3}" "$here/table.py" "$1" "${systems[@]}" >"$OUT/$1.md.partial"

@@ -3,9 +3,9 @@
 #
 #   DATA=data/audiocaps ESC50=data/esc-50 runs/esc50_zeroshot.sh
 #
-# Takes the models of audiocaps.sh where they lie in the same OUT, and then a few minutes for each;
-# those that are missing are trained, which takes as long as there. Started again, it goes on where
-# it stopped. The table comes last, and is kept in $OUT/esc50_zeroshot.md.
+# Uses the models of audiocaps.sh in the same OUT, a few minutes for each; missing ones are trained,
+# which takes as long as there. If it is started again, it continues where it stopped. The table is
+# printed at the end and written to $OUT/esc50_zeroshot.md.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 varies loss.name=

@@ -1,9 +1,9 @@
-"""Set measured figures beside published ones, as a Markdown table.
+"""Print measured figures beside published ones, as a Markdown table.
 
 python3 runs/table.py FIGURE LABEL REPORT [LABEL REPORT ...]
 
-FIGURE is a section of published.toml. Reports with one label are seeds of one system: their mean
-is shown and, of several, the standard deviation between them.
+FIGURE is a section of published.toml. Reports with the same label are seeds of one system: the
+table shows their mean and, if there are several, their standard deviation.
 """
 
 import json
@@ -14,7 +14,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-Column = tuple[str, int, tuple[str, ...]]  # title, decimals, where it stands in a report
+Column = tuple[str, int, tuple[str, ...]]  # title, decimals, keys in a report
 RETRIEVAL: list[Column] = [
     (f"{short} R@{k}", 1, (direction, "recall", str(k)))
     for short, direction in (("T2A", "text_to_audio"), ("A2T", "audio_to_text"))
@@ -26,7 +26,7 @@ ABOUT = ["system", "ranked by", "seeds", "measured on"]
 
 
 def main(figure: str, *pairs: str) -> None:
-    """Print the table and what to know about it."""
+    """Print the table and its notes."""
     text = (Path(__file__).parent / "published.toml").read_text(encoding="utf-8")
     published = tomllib.loads(text)[figure]
     systems: dict[str, list[dict[str, Any]]] = {}
@@ -51,7 +51,7 @@ def main(figure: str, *pairs: str) -> None:
 
 
 def cells(reports: list[dict[str, Any]], columns: list[Column]) -> list[str]:
-    """The figures of one system, over its seeds."""
+    """Return the figures of one system over its seeds."""
     row = []
     for _, decimals, path in columns:
         values = [reduce(lambda part, key: part[key], path, report) for report in reports]
@@ -64,7 +64,7 @@ def cells(reports: list[dict[str, Any]], columns: list[Column]) -> list[str]:
 
 
 def print_table(rows: list[list[str]]) -> None:
-    """Markdown whose columns also line up in a terminal; the first row is the header."""
+    """Print rows as Markdown with aligned columns; the first row is the header."""
     full = [row + [""] * (len(rows[0]) - len(row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*full, strict=True)]
     full.insert(1, ["-" * width for width in widths])

@@ -179,12 +179,14 @@ def test_a_step_that_fails_ends_the_script_without_a_table(place, tmp_path):
         (
             "audiocaps",
             {"DATA": "nowhere"},
-            "no folder nowhere; let DATA name the folder of audiocaps",
+            "no folder nowhere; set DATA to the folder of audiocaps",
         ),
         ("esc50_zeroshot", {"ESC50": "no"}, "or get it: otomatch data fetch esc-50 no"),
         ("clotho", {"DATA": "empty"}, "to get it: otomatch data fetch clotho empty"),
         ("clotho", {"EXTRA": "optim.batch=9 run.seed=1"}, "run.seed=1, but this script chooses"),
         ("audiocaps_noise", {"EXTRA": "loss.mass=0.9"}, "loss.mass=0.9, but this script chooses"),
+        ("audiocaps_noise", {"EXTRA": "schedule.mass_epochs=1"}, "but this script chooses schedule"),
+        ("audiocaps_noise", {"EXTRA": "mismatch.unit=clip"}, "but this script chooses mismatch"),
         (
             "audiocaps_epsilon",
             {"EXTRA": "loss.epsilon=1"},

@@ -14,8 +14,8 @@ from otomatch.training.config import dump_toml, load_config
 from otomatch.training.run_folder import read_spectrum
 from otomatch.training.step import TrainingStep
 from tests.support.processes import Group
+from tests.support.runs import STILL, run_log
 from tests.support.tiny import tiny_config, write_tones
-from tests.training.test_trainer import STILL, run_log
 
 pytestmark = pytest.mark.filterwarnings("ignore::otomatch.training.diagnostics.TrainingWarning")
 

@@ -1,4 +1,4 @@
-"""SpecAugment."""
+"""SpecAugment: random masks of time and frequency."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,31 +16,34 @@ def spec_augment(
     band_share: float,
     place: tuple[slice, int] | None = None,
 ) -> Tensor:
-    """Hide random stretches of time and of frequency in every clip (SpecAugment).
+    """Mask random stretches of time and frequency of every clip (Park et al., SpecAugment, 2019).
 
-    Hidden values become the clip's mean. Each stretch is drawn uniformly between nothing and
-    its largest size.
+    Masked values become the clip's mean. The size of each stretch is uniform between zero and its
+    maximum.
 
     Args:
-        features: (B, frames, bands).
-        lengths: (B,) frames of each clip.
-        rng: source of the draws.
-        time_masks: stretches of time per clip.
-        time_share: longest stretch as a share of the clip, [0, 1).
-        band_masks: stretches of frequency per clip.
-        band_share: widest stretch as a share of the bands, [0, 1).
-        place: which rows of a larger batch these are, and how many that has; the draws are those
-            of the whole batch.
+        features: Features, (B, frames, bands).
+        lengths: Number of frames of each clip, (B,).
+        rng: Random generator.
+        time_masks: Number of stretches of time per clip.
+        time_share: Maximum length of a stretch, as a share of the clip, [0, 1).
+        band_masks: Number of stretches of frequency per clip.
+        band_share: Maximum width of a stretch, as a share of the bands, [0, 1).
+        place: Place of these rows in a larger batch, and its number of rows. The masks are then the
+            ones that the whole batch would get.
+
+    Returns:
+        Masked features, (B, frames, bands). Padding stays zero.
     """
     rows, frames, bands = features.shape
     sizes = lengths.cpu().numpy()
     place = (slice(rows), rows) if place is None else place
-    hidden = _stretches(rng, time_masks, time_share, sizes, frames, place)[:, :, None]
+    masked = _stretches(rng, time_masks, time_share, sizes, frames, place)[:, :, None]
     widths = np.full(rows, bands)
-    hidden = hidden | _stretches(rng, band_masks, band_share, widths, bands, place)[:, None]
-    hidden &= (np.arange(frames) < sizes[:, None])[:, :, None]  # padding stays zero
+    masked = masked | _stretches(rng, band_masks, band_share, widths, bands, place)[:, None]
+    masked &= (np.arange(frames) < sizes[:, None])[:, :, None]  # padding stays zero
     mean = features.sum((1, 2), keepdim=True) / (lengths.view(-1, 1, 1) * bands)
-    return torch.where(torch.from_numpy(hidden).to(features.device), mean, features)
+    return torch.where(torch.from_numpy(masked).to(features.device), mean, features)
 
 
 def _stretches(
@@ -51,13 +54,13 @@ def _stretches(
     width: int,
     place: tuple[slice, int],
 ) -> npt.NDArray[np.bool_]:
-    """Union of ``masks`` random stretches within the first sizes[i] places, (B, width)."""
+    """Return the union of ``masks`` random stretches within the first sizes[i] of each row."""
     own, total = place
-    hidden = np.zeros((len(sizes), width), bool)
+    masked = np.zeros((len(sizes), width), bool)
     places = np.arange(width)
     for _ in range(masks):
         length = rng.random(total)[own] * share * sizes
         start = rng.random(total)[own] * (sizes - length)
         end = start + length
-        hidden |= (places >= start.round()[:, None]) & (places < end.round()[:, None])
-    return hidden
+        masked |= (places >= start.round()[:, None]) & (places < end.round()[:, None])
+    return masked

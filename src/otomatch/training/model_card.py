@@ -1,11 +1,18 @@
-"""The README of a model folder."""
+"""Model card: the README of a model folder."""
 
 from otomatch.evaluation.retrieval import RetrievalReport
 from otomatch.evaluation.tables import markdown_table, report_columns, report_rows
 
 
-def model_card(title: str, report: RetrievalReport, measured_on: str, settings: str) -> str:
-    """The README of a model folder: what it is, how well it does on what, how it was trained."""
+def format_model_card(title: str, report: RetrievalReport, measured_on: str, settings: str) -> str:
+    """Return the README of a model folder, as Markdown.
+
+    Args:
+        title: Heading.
+        report: Retrieval of the model.
+        measured_on: Data that the report was measured on.
+        settings: Configuration of the run, as TOML.
+    """
     gap = "unknown" if report.modality_gap is None else f"{report.modality_gap:.3f}"
     return f"""---
 library_name: otomatch

@@ -14,7 +14,7 @@ from otomatch.parallel import process_group
 from otomatch.training import checkpoint
 from otomatch.training.config import Config, dump_toml
 from otomatch.training.mismatch.pair_weights import PairWeights
-from otomatch.training.model_card import model_card
+from otomatch.training.model_card import format_model_card
 from otomatch.training.run_folder import CHECKPOINT, MODEL, write_log, write_report
 from otomatch.training.state import RunState
 
@@ -82,4 +82,4 @@ class RunSaver:
             write_text(self.run / MODEL / "README.md", card)
 
     def _card(self, report: RetrievalReport, measured_on: str) -> str:
-        return model_card(self.run.name, report, measured_on, dump_toml(self.config))
+        return format_model_card(self.run.name, report, measured_on, dump_toml(self.config))

@@ -33,12 +33,3 @@ def effective_rank(values: Tensor) -> float:
         return 0.0
     shares = positive / positive.sum()
     return math.exp(-torch.xlogy(shares, shares).sum().item())
-
-
-def summarize_spectrum(values: Tensor) -> dict[str, float]:
-    """Return the log columns that summarize eigenvalues (D,) in descending order."""
-    return {
-        "metric_smallest": values[-1].item(),
-        "metric_largest": values[0].item(),
-        "metric_rank": effective_rank(values),
-    }
