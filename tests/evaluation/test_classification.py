@@ -16,7 +16,7 @@ from sklearn.metrics import (
 
 from otomatch.errors import InvalidInputError
 from otomatch.evaluation.classification import classify_embeddings, classify_scores
-from tests.oracles import naive_classification
+from tests.support.oracles import naive_classification
 
 NAMES = ["dog", "rain", "bell"]
 quick = settings(max_examples=60, deadline=None)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from otomatch.errors import InvalidInputError
 from otomatch.evaluation.minibatch_plans import _batches, plan_approximation
 from otomatch.transport.solvers import sinkhorn
-from tests.oracles import naive_kl, naive_plan_approximation
+from tests.support.transport_oracles import naive_kl, naive_plan_approximation
 
 
 def costs(size, seed=0, noise=1.0, dim=8):

@@ -26,7 +26,7 @@ from otomatch.evaluation.retrieval import (
     evaluate_scores,
     modality_gap,
 )
-from tests.oracles import naive_retrieval_both_ways
+from tests.support.oracles import naive_retrieval_both_ways
 
 KS, MAP_KS = (1, 2, 5, 10), (1, 3, 10)
 quick = settings(max_examples=100, deadline=None)

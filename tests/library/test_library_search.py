@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otomatch.library.search import hits as searching
-from tests.oracles import naive_odds
 from tests.support.libraries import REFERENCES, Drawn, draw, numbered_files
+from tests.support.oracles import naive_odds
 
 QUERY = draw(1, seed=7)[0]
 OTHER = draw(1, seed=8)[0]

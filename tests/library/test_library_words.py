@@ -12,8 +12,8 @@ from otomatch.library.search.filters import SearchFilters
 from otomatch.library.search.fulltext import ensure_word_index, match_words
 from otomatch.library.search.fusion import competition_ranks, fuse
 from otomatch.library.table_indexes import refresh_word_index
-from tests.oracles import naive_rrf
 from tests.support.libraries import Drawn, draw
+from tests.support.oracles import naive_rrf
 
 WORDS = [
     "dog bark loud", "cat mews", "rainfall on roofs", "犬の鳴き声 ドラム", "Café Müller",

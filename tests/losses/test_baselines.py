@@ -6,13 +6,13 @@ import torch
 from otomatch.losses.nt_xent import NTXentLoss
 from otomatch.losses.triplet import TripletLoss, WeightedTripletLoss
 from otomatch.transport.ground_metrics import Identity
-from tests.oracles import (
+from tests.support.pairs import BASELINES, CLIPS, batch, full_metric, matching_target
+from tests.support.transport_oracles import (
     central_differences,
     naive_nt_xent,
     naive_triplet,
     naive_weighted_triplet,
 )
-from tests.support.pairs import BASELINES, CLIPS, batch, full_metric, matching_target
 
 
 @pytest.mark.parametrize("loss_fn", BASELINES)

@@ -9,10 +9,10 @@ from otomatch.losses.gradient_rules import ImplicitGradient, UnrolledGradient
 from otomatch.losses.matching import MatchingLoss
 from otomatch.studies.loss_cost import measure_loss_cost
 from otomatch.transport.ground_metrics import GROUND_METRICS, Identity, Mahalanobis
-from tests.oracles import (
+from tests.support.pairs import CLIPS, EXACT, KINDS, batch, full_metric
+from tests.support.transport_oracles import (
     central_differences,
 )
-from tests.support.pairs import CLIPS, EXACT, KINDS, batch, full_metric
 
 
 @pytest.mark.parametrize("clips", [None, CLIPS])

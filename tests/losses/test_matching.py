@@ -11,11 +11,6 @@ from otomatch.errors import InvalidInputError
 from otomatch.losses.matching import MatchingLoss
 from otomatch.transport.ground_metrics import Identity
 from otomatch.transport.solvers import partial_sinkhorn, sinkhorn
-from tests.oracles import (
-    naive_kl,
-    naive_sinkhorn,
-    naive_target,
-)
 from tests.support.pairs import (
     CLIPS,
     EXACT,
@@ -24,6 +19,11 @@ from tests.support.pairs import (
     full_metric,
     matching_target,
     scaled_cost,
+)
+from tests.support.transport_oracles import (
+    naive_kl,
+    naive_sinkhorn,
+    naive_target,
 )
 
 

@@ -9,8 +9,8 @@ import torch
 
 from otomatch.errors import InvalidInputError
 from otomatch.models.encoders import Cnn10, Cnn14, ResNet38, audio_encoder
-from tests.oracles import naive_panns
 from tests.support.encoders import ENTRIES, LEFT_OUT, NarrowCnn, NarrowResNet, clips, fill
+from tests.support.oracles import naive_panns
 
 FACTS = Path(__file__).parents[3] / "shared" / "facts"
 NAMES = ["Cnn10", "Cnn14", "ResNet38"]

@@ -5,7 +5,7 @@ import torch
 from otomatch.losses.nt_xent import NTXentLoss
 from otomatch.losses.triplet import TripletLoss, WeightedTripletLoss
 from otomatch.transport.ground_metrics import Mahalanobis
-from tests.oracles import (
+from tests.support.transport_oracles import (
     naive_target,
 )
 

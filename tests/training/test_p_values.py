@@ -7,7 +7,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from otomatch.errors import InvalidInputError
 from otomatch.training.mismatch.p_values import estimate_weights, nearest, rank_p_values
-from tests.oracles import naive_rank_p_values
+from tests.support.oracles import naive_rank_p_values
 
 
 def pairs(clips=300, captions=3, dim=24, wrong=0.0, noise=0.8, seed=0):

@@ -12,7 +12,7 @@ from otomatch import partial_sinkhorn, sinkhorn
 from otomatch.parallel.shard import Shard
 from otomatch.transport import dual_ascent as ascent
 from otomatch.transport import solvers as transport
-from tests.oracles import naive_fill
+from tests.support.transport_oracles import naive_water_filling
 from tests.support.transport_problems import EXACT, problem, solve
 
 
@@ -27,7 +27,7 @@ def test_filling_finds_the_multiplier_that_bisection_finds(pairs, data):
     mass = data.draw(st.floats(0.01, 0.99))
     args = (torch.tensor(x, dtype=torch.float64).log() for x in (sums, weights))
     found = ascent.water_filling(*args, mass).exp().item()
-    assert found == pytest.approx(naive_fill(weights, sums, mass), rel=1e-6)
+    assert found == pytest.approx(naive_water_filling(weights, sums, mass), rel=1e-6)
 
 
 @pytest.mark.parametrize("mass", [None, 0.3, 0.9])

@@ -14,8 +14,8 @@ from otomatch.transport.ground_metrics import (
     Identity,
     Mahalanobis,
 )
-from tests.oracles import central_differences, naive_distance
 from tests.support.ground_metrics import NAMES, points, trained
+from tests.support.transport_oracles import central_differences, naive_distance
 
 
 @settings(deadline=None, max_examples=40)

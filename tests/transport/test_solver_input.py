@@ -7,7 +7,7 @@ import torch
 
 from otomatch import partial_sinkhorn, sinkhorn
 from otomatch.errors import InvalidInputError
-from tests.oracles import central_differences
+from tests.support.transport_oracles import central_differences
 from tests.support.transport_problems import EXACT, problem, solve
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otomatch import partial_sinkhorn, sinkhorn
-from tests.oracles import naive_sinkhorn
+from tests.support.transport_oracles import naive_sinkhorn
 from tests.support.transport_problems import EXACT, problem, solve
 
 
