@@ -185,7 +185,7 @@ def test_a_step_that_fails_ends_the_script_without_a_table(place, tmp_path):
         ("clotho", {"DATA": "empty"}, "to get it: otomatch data fetch clotho empty"),
         ("clotho", {"EXTRA": "optim.batch=9 run.seed=1"}, "run.seed=1, but this script chooses"),
         ("audiocaps_noise", {"EXTRA": "loss.mass=0.9"}, "loss.mass=0.9, but this script chooses"),
-        ("audiocaps_noise", {"EXTRA": "schedule.mass_epochs=1"}, "but this script chooses schedule"),
+        ("audiocaps_noise", {"EXTRA": "schedule.mass_epochs=1"}, "this script chooses schedule"),
         ("audiocaps_noise", {"EXTRA": "mismatch.unit=clip"}, "but this script chooses mismatch"),
         (
             "audiocaps_epsilon",

@@ -13,7 +13,7 @@ def refused(*overrides, path=None):
     with pytest.raises(ConfigError) as error:
         load_config(path, overrides)
     first, *lines = str(error.value).split("\n")
-    assert first.endswith(f"has {len(lines)} wrong field(s):")
+    assert first.endswith(f"has {len(lines)} invalid field(s):")
     return [line.strip() for line in lines]
 
 
@@ -149,7 +149,7 @@ def test_all_mistakes_of_a_file_are_reported_in_one_run_below_its_name(tmp_path)
     assert {line.partition(" = ")[0] for line in lines} == {
         "optim.lr", "optim.foo", "loss.epsilon", "bar", "run.seed",
     }  # fmt: skip
-    with pytest.raises(ConfigError, match=r"run\.toml has 4 wrong field"):
+    with pytest.raises(ConfigError, match=r"run\.toml has 4 invalid field"):
         load_config(path)
 
 

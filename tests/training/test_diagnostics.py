@@ -87,7 +87,7 @@ def test_a_run_of_another_loss_without_a_plan_raises_nothing():
         ("gap", [row(modality_gap=1.0)] * 6, ["learning rate", "full ground metric", "captions"]),
         ("uniform", [row(), row(), row(plan_entropy=1.97 * SHARP)], ["epsilon", "lower it"]),
         ("converged", [row(converged=0.5)], ["epsilon is too small", "iterations", "50 %"]),
-        ("exploding", [row(), row(), row(grad_norm=20.0)], ["learning rate", "clipped", "20 times"]),
+        ("exploding", [row(), row(), row(grad_norm=20.0)], ["learning rate", "clip", "20 times"]),
         ("mass", [*healthy_log(5), row(diagonal_mass=0.05)], ["trimmed", "pairs.csv", "5.0 %"]),
         ("rank", [row(metric_rank=1.5)], ["collapsed", "low-rank", "1.5"]),
     ],

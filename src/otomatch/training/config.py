@@ -84,7 +84,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             string.
 
     Raises:
-        ConfigError: The file cannot be read, or a field is unknown or has a wrong value. The
+        ConfigError: The file cannot be read, or a field is unknown or has an invalid value. The
             message lists every such field with its value and what is allowed.
     """
     tree: dict[str, Any] = {}
@@ -174,7 +174,7 @@ def _explain(error: ValidationError, path: str | Path | None) -> str:
         problems.setdefault(field, []).append(problem)  # one per branch of a union
     lines = [f"  {field}: {', or: '.join(found)}" for field, found in problems.items()]
     where = "the configuration" if path is None else str(path)
-    return "\n".join([f"{where} has {len(lines)} wrong field(s):", *lines])
+    return "\n".join([f"{where} has {len(lines)} invalid field(s):", *lines])
 
 
 def _explain_one(detail: Any) -> tuple[str, str]:

@@ -77,7 +77,7 @@ class TrainingData:
 
 
 def prepare_data(config: Config, model: AudioTextModel, console: Console) -> TrainingData:
-    """Open the data of a run, and compute or map what its encoders make of them.
+    """Open the data of a run, and compute its features or encoder outputs unless they are cached.
 
     Raises:
         DatasetError: No data set is given, or too few clips are usable.

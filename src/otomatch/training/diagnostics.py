@@ -135,7 +135,7 @@ def _off_diagonal(log: Sequence[Row], expected: Expectations) -> str:
     if len(log) < 6 or diagonal >= 0.1 * clean:
         return ""
     return (
-        f"only {100 * diagonal:.1f} % of the plan's mass lies on the labelled pairs, although "
+        f"only {100 * diagonal:.1f} % of the plan's mass is on the labelled pairs, although "
         f"{100 * clean:.0f} % of them are expected to match: more pairs are mismatched than "
         "expected, or nothing is learnt; train with a trimmed target whose mass is estimated and "
         "inspect pairs.csv, or raise the learning rate"

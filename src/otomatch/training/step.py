@@ -20,7 +20,7 @@ from otomatch.training.optim import Accumulation, rate_factor
 
 
 class TrainingStep:
-    """Computes the gradient of a batch, and updates the weights where an update is due.
+    """Step of training: the gradient of a batch, and an update of the weights if one is due.
 
     Dropout and SpecAugment depend on the seed, epoch and step alone, so that a resumed run makes
     the same choices.

@@ -6,6 +6,7 @@ second pass over the sounds.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor
 from otomatch.models.audio_text_model import AudioTextModel
 from otomatch.models.embedding import mean_caption_vectors
 from otomatch.parallel import process_group
-from otomatch.training.data import TrainingData
 from otomatch.training.mismatch.p_values import Ints, estimate_weights, nearest, rank_p_values
 from otomatch.training.mismatch.table import PAIRS_FILE, write_weights
+
+if TYPE_CHECKING:  # data imports the table of the weights
+    from otomatch.training.data import TrainingData
 
 
 class PairWeights:
@@ -40,7 +43,7 @@ class PairWeights:
 
     def __init__(
         self,
-        data: TrainingData,
+        data: "TrainingData",
         dim: int,
         seed: int,
         *,
