@@ -22,7 +22,7 @@ def test_a_missing_folder_is_refused(name):
         AudioTextModel.from_pretrained(name)
 
 
-def test_a_hub_name_that_cannot_be_had_is_refused_offline():
+def test_a_hub_name_that_does_not_exist_is_refused_offline():
     with pytest.raises(ModelError, match="no such model on the Hugging Face hub"):
         AudioTextModel.from_pretrained("nobody/nothing")
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from otomatch.errors import InvalidInputError, MissingDependencyError
+from otomatch.errors import InvalidInputError, MissingDependencyError, at_least, one_of
 from otomatch.models.encoders import clap
 from otomatch.models.encoders.freezing import Freezable
 from otomatch.models.encoders.pretrained import explaining, load, override_dropout, positions, quiet
@@ -70,12 +70,10 @@ class HuggingFaceTextEncoder(Freezable):
         super().__init__()
         is_clap = name.startswith(clap.PREFIX)
         poolings = _CLAP_POOLINGS if is_clap else POOLINGS
-        self.pooling = next(iter(poolings)) if pooling is None else pooling
-        if self.pooling not in poolings:
-            raise InvalidInputError(f"pooling must be one of {tuple(poolings)}, got {pooling!r}")
-        if max_tokens < 3:
-            raise InvalidInputError(f"max_tokens must be at least 3, got {max_tokens}")
-        self.name, self.max_tokens, self.dropout = name, max_tokens, dropout
+        default = next(iter(poolings))
+        self.pooling = default if pooling is None else one_of("pooling", pooling, poolings)
+        self.name, self.dropout = name, dropout
+        self.max_tokens = at_least("max_tokens", max_tokens, 3)
         self._pool = poolings[self.pooling]
         self._by_name = not is_clap and not Path(name).is_dir()
         if is_clap:
