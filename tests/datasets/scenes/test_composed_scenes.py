@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from otomatch.datasets.scenes import composition as scenes
 from otomatch.datasets.scenes import mixing
 from otomatch.datasets.scenes.composition import compose
+from otomatch.datasets.scenes.settings import SETTINGS_FILE
 from tests.support.scenes import read_scene, truth
 from tests.support.sounds import (
     RATE,
@@ -86,7 +86,7 @@ def test_captions_name_the_sounds_in_the_role_that_the_record_gives(mini_scenes)
 
 
 def test_the_settings_are_kept_beside_the_scenes(mini_scenes):
-    kept = json.loads((mini_scenes.root / scenes.SETTINGS_FILE).read_text())
+    kept = json.loads((mini_scenes.root / SETTINGS_FILE).read_text())
     assert (kept["clips"], kept["seconds"], kept["seed"]) == (60, 2.0, 1)
 
 

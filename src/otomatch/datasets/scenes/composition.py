@@ -9,7 +9,9 @@
 - ``scenes.csv``: the sounds of each scene, with their times and levels.
 - ``scenes.json``: the settings.
 
-The same source, settings and seed give the same bytes, whatever the number of workers.
+The same source, settings and seed give the same bytes, whatever the number of workers. Composing
+into a folder with the same sounds and settings opens it if it is complete, and composes it again if
+it was interrupted.
 """
 
 import hashlib
@@ -17,7 +19,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +28,7 @@ import soundfile
 
 from otomatch.datasets.base import CaptionDataset, Clip
 from otomatch.datasets.caption_table import write_table
-from otomatch.datasets.folder import CAPTIONS_TABLE, open_folder, write_captions
+from otomatch.datasets.folder import open_folder, write_captions
 from otomatch.datasets.scenes import mixing, rendered
 from otomatch.datasets.scenes.phrases import scene_captions
 from otomatch.datasets.scenes.recipes import (
@@ -37,17 +39,14 @@ from otomatch.datasets.scenes.recipes import (
     random_recipes,
 )
 from otomatch.datasets.scenes.recordings import find_recordings
+from otomatch.datasets.scenes.settings import SETTINGS_FILE, SceneSettings, is_complete
 from otomatch.datasets.scenes.sounds import SourceSound, Stem, StemBank, load_stems
-from otomatch.errors import DatasetError, InvalidInputError, at_least
+from otomatch.errors import InvalidInputError
 from otomatch.files import write_text
 
 TRUTH_TABLE = "scenes.csv"
 """Table with the sounds of each scene, their times in seconds and their levels in dB."""
 
-SETTINGS_FILE = "scenes.json"
-"""File with the settings of a folder of scenes."""
-
-_FORMAT = 1
 _TRUTH_COLUMNS = ["file_name", "kind"] + [
     f"{which}_{what}"
     for which in ("first", "second")
@@ -56,39 +55,6 @@ _TRUTH_COLUMNS = ["file_name", "kind"] + [
 
 Progress = Callable[[int, int], None]
 """Function that is called with the number of scenes written and the number of all scenes."""
-
-
-@dataclass(frozen=True, slots=True)
-class SceneSettings:
-    """Settings that determine the bytes of a folder of scenes.
-
-    Attributes:
-        source: Hash of the names, labels and stamps of the sounds, and of the allowed pairs.
-        clips: Number of scenes; None for every combination of classes once.
-        seconds: Length of each scene in seconds, 1 to 600.
-        seed: Random seed, 0 or more.
-        captions_per_clip: Number of captions per scene, 1 to 12; the usual evaluation needs 5.
-
-    Raises:
-        InvalidInputError: A setting is out of range.
-    """
-
-    source: str
-    clips: int | None = 3000
-    seconds: float = 5.0
-    seed: int = 0
-    captions_per_clip: int = 5
-
-    def __post_init__(self) -> None:
-        if self.clips is not None:
-            at_least("the number of clips", self.clips, 1)
-        if not 1.0 <= self.seconds <= 600.0:
-            raise InvalidInputError(f"the length of a scene is {self.seconds} s; expected 1 to 600")
-        at_least("the seed", self.seed, 0)
-        if not 1 <= self.captions_per_clip <= 12:
-            raise InvalidInputError(
-                f"the number of captions per clip is {self.captions_per_clip}; expected 1 to 12"
-            )
 
 
 def compose(
@@ -110,15 +76,13 @@ def compose(
     Args:
         source: Folder of labelled recordings (see `otomatch.datasets.label_table`), or ``midi`` for
             rendered instruments, drums and effects.
-        out: Folder to write. It must be absent, empty, or composed with the same sounds and
-            settings: then it is opened if complete, and composed again if interrupted.
+        out: Folder to write; absent, empty, or composed of the same sounds with the same settings.
         clips: Number of scenes.
         exhaustive: Compose every combination of classes once, instead of ``clips`` scenes.
         seconds: Length of each scene in seconds, 1 to 600.
         seed: Random seed, 0 or more.
         folds: Folds of the recordings to use; None for all.
-        split: ``train`` or ``test``, only for ``midi``; pitches, rhythms and pairs of classes
-            differ between the two. None for ``train``.
+        split: Split of ``midi``, ``train`` or ``test``; None for ``train``, or for recordings.
         captions_per_clip: Number of distinct captions per scene, 1 to 12.
         workers: Number of threads, which does not change the result; None for at most two.
         progress: Called with the number of scenes written and the number of all scenes.
@@ -179,12 +143,12 @@ def compose_sounds(
     """
     out = Path(out)
     settings = SceneSettings(_identity(sounds, allowed), clips, seconds, seed, captions_per_clip)
-    if _complete(out, settings):
+    if is_complete(out, settings):
         return open_folder(out)
     workers = min(2, os.cpu_count() or 1) if workers is None else workers
     bank = load_stems(sounds, workers)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / SETTINGS_FILE, _dump(settings))
+    write_text(out / SETTINGS_FILE, settings.to_json())
     (out / "audio").mkdir(exist_ok=True)
     recipes = _recipes(bank, settings, allowed)
     scenes = _write_scenes(out, recipes, bank, settings, workers, progress)
@@ -212,25 +176,6 @@ def _identity(sounds: Sequence[SourceSound], allowed: PairRule) -> str:
     pairs = [(a, b) for a in labels for b in labels if a != b and allowed(a, b)]
     described = [(s.label, s.name, s.stamp, str(s.fold)) for s in sounds]
     return hashlib.sha256(json.dumps([described, pairs]).encode()).hexdigest()
-
-
-def _dump(settings: SceneSettings) -> str:
-    return json.dumps({"format": _FORMAT, **asdict(settings)}, indent=2) + "\n"
-
-
-def _complete(out: Path, settings: SceneSettings) -> bool:
-    """Return True if the folder is complete; raise DatasetError if it holds something else."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    file = out / SETTINGS_FILE
-    if not file.is_file():
-        raise DatasetError(f"{out} exists and is not a folder of scenes; choose another folder")
-    if file.read_text(encoding="utf-8") != _dump(settings):
-        raise DatasetError(
-            f"{out} has scenes composed of other sounds or with other settings (see its "
-            f"{SETTINGS_FILE}); remove it or choose another folder"
-        )
-    return (out / CAPTIONS_TABLE).is_file()
 
 
 def _recipes(bank: StemBank, settings: SceneSettings, allowed: PairRule) -> list[Recipe]:
