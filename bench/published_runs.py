@@ -1,12 +1,13 @@
-"""What the published runs cost on this machine: seconds a step, memory, hours; no download.
+"""Measure the cost of the published runs on this machine, without downloads.
 
     python bench/published_runs.py [--clips N] [--batch N] [CONFIG ...]
 
-Each configuration (default: the main runs, on AudioCaps and on Clotho) is trained by
-`otomatch.train` for two epochs on noise of the data set's length, with encoders of the published
-sizes and random weights; the second epoch counts. Nothing is learned, but every step does what it
-does in the published run, reading included. A GPU gets the published batch of 256 and 2,560 clips;
-a CPU, where a run would take weeks, 4 and 16, and Cnn14 alone.
+It prints seconds per step, memory and hours. Each configuration (default: the main runs, on
+AudioCaps and on Clotho) is trained by `otomatch.train` for two epochs on noise of the data set's
+length, with encoders of the published sizes and random weights; the second epoch is measured.
+Nothing is learned, but every step does the same work as in the published run, including reading. A
+GPU uses the published batch of 256 and 2,560 clips; a CPU, on which a run would take weeks, uses 4
+and 16, and Cnn14 only.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def write_clip(folder, seconds, number):
 
 
 def write_data(folder, clips, seconds):
-    """Noise with captions of 20 words."""
+    """Write clips of noise with captions of 20 words."""
     folder.mkdir()
     with ProcessPoolExecutor() as pool:
         list(pool.map(partial(write_clip, folder, seconds), range(clips), chunksize=16))
@@ -56,7 +57,7 @@ def write_data(folder, clips, seconds):
 
 
 def write_bert(folder):
-    """BERT of the published size, with random weights."""
+    """Write BERT of the published size, with random weights."""
     from transformers import BertConfig, BertModel, BertTokenizer
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -66,7 +67,7 @@ def write_bert(folder):
 
 
 def measure(name, clips, batch, bert, place):
-    """Train for two epochs; returns the last row of the log and the peak of memory in GB."""
+    """Train for two epochs and return the last row of the log and the peak memory in GB."""
     kind = name.split("-")[0]
     with (CONFIGS / f"{name}.toml").open("rb") as file:
         settings = tomllib.load(file)["audio"]["settings"]

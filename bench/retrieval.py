@@ -1,9 +1,9 @@
-"""Time and memory of streamed retrieval metrics against one dense matrix of distances.
+"""Compare time and memory of streamed retrieval metrics with a dense matrix of distances.
 
     python bench/retrieval.py [--clips 1000] [--captions 5000] [--dim 1024] [--repeat 5]
 
-Each method runs in a process of its own. Memory is the growth of the resident set's peak over what
-torch and the embeddings take; "process" is that peak itself. Linux only.
+Each method runs in a separate process. "MB" is the growth of the peak resident set beyond torch and
+the embeddings; "process MB" is the peak itself. Linux only.
 """
 
 import argparse
@@ -23,7 +23,7 @@ Figures = tuple[float, float]
 
 
 def embeddings(clips: int, captions: int, dim: int) -> tuple[torch.Tensor, ...]:
-    """Unit-length float32 embeddings whose captions lie near their clips."""
+    """Return unit vectors in float32 whose captions are near their clips."""
     rng = torch.Generator().manual_seed(0)
     text_clip = torch.arange(captions) % clips
     audio = torch.randn(clips, dim, generator=rng)
@@ -38,7 +38,7 @@ def streamed(audio: torch.Tensor, text: torch.Tensor, text_clip: torch.Tensor) -
 
 
 def dense_torch(audio: torch.Tensor, text: torch.Tensor, text_clip: torch.Tensor) -> Figures:
-    """Every distance, two full sorts, float32: the usual few lines. Ties fall as they may."""
+    """Compute all distances and two full sorts in float32, as usual, with arbitrary ties."""
     distance = torch.cdist(audio, text)
     recall = 100 * (distance.argmin(0) == text_clip).double().mean()
     hits = (text_clip[distance.argsort(1)] == torch.arange(len(audio))[:, None]).double()
@@ -47,7 +47,7 @@ def dense_torch(audio: torch.Tensor, text: torch.Tensor, text_clip: torch.Tensor
 
 
 def dense_numpy(audio: torch.Tensor, text: torch.Tensor, text_clip: torch.Tensor) -> Figures:
-    """The same in numpy and float64, from the squared norms and one matrix product."""
+    """Compute the same in numpy and float64, from squared norms and one matrix product."""
     x, y, owner = audio.double().numpy(), text.double().numpy(), text_clip.numpy()
     distance = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T
     recall = 100 * (distance.argmin(0) == owner).mean()
@@ -64,7 +64,7 @@ METHODS: dict[str, Callable[..., Figures]] = {
 
 
 def measure(method: str, clips: int, captions: int, dim: int, repeat: int) -> None:
-    """Print seconds, growth and peak in MB, and the figures, on one line."""
+    """Print seconds, growth and peak in MB, and two metrics, on one line."""
     run = METHODS[method]
     run(*embeddings(10, 50, 4))
     data = embeddings(clips, captions, dim)
@@ -81,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("clips", 1000), ("captions", 5000), ("dim", 1024), ("repeat", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--method", choices=METHODS, help="measure this one only, in this process")
+    parser.add_argument("--method", choices=METHODS, help="only method to measure, in this process")
     options = parser.parse_args()
     sizes = (options.clips, options.captions, options.dim, options.repeat)
     if options.method:
