@@ -1,8 +1,6 @@
-"""Evaluation of a model on a data set: counts, both rankings, and clips that cannot be read."""
+"""Evaluation of a model on a data set: counts and both rankings."""
 
-import json
 import math
-import types
 from dataclasses import replace
 
 import numpy as np
@@ -10,55 +8,10 @@ import ot
 import pytest
 import torch
 
-from otomatch.datasets import CaptionDataset, open_dataset
-from otomatch.datasets.base import Clip
-from otomatch.errors import DatasetError, InvalidInputError
-from otomatch.evaluation.evaluator import PLAN_EPSILON, Evaluation, evaluate, score_embeddings
+from otomatch.evaluation.evaluator import PLAN_EPSILON, evaluate, score_embeddings
 from otomatch.evaluation.retrieval import evaluate_embeddings, evaluate_scores
-from otomatch.transport.ground_metrics import Identity
-from tests.support.sounds import tone, write_audio, write_csv
+from tests.support.angle_model import Oracle, dataset_of
 from tests.support.tiny import tiny_model, write_tones
-
-RATE = 32000
-
-
-class Oracle:
-    """Stands in for a model: the n-th clip is n hundredths of a second long, captions are words."""
-
-    def __init__(self, clips: list[float], captions: dict[str, float]) -> None:
-        self.clips, self.captions, self.ground = clips, captions, Identity()
-        self.settings = {"dim": 2}
-        self.audio_encoder = types.SimpleNamespace(
-            sample_rate=RATE, features=lambda waveform: waveform[:, None]
-        )
-        self.text_encoder = types.SimpleNamespace(trainable=True)
-
-    def embed_features(self, features):
-        return at_angles([self.clips[round(len(clip) * 100 / RATE) - 1] for clip in features])
-
-    def embed_text(self, captions):
-        return at_angles([self.captions[caption] for caption in captions])
-
-    def whiten(self, vectors):
-        return self.ground.whiten(vectors)
-
-    def distance(self, audio, text):
-        return self.ground(audio, text)
-
-
-def at_angles(degrees: list[float]) -> torch.Tensor:
-    """Unit vectors in the plane."""
-    radians = torch.tensor(degrees) * math.pi / 180
-    return torch.stack([radians.cos(), radians.sin()], dim=1)
-
-
-def dataset_of(root, captions: list[list[str]]) -> CaptionDataset:
-    """One clip for each list of captions; the n-th is n hundredths of a second long."""
-    clips = []
-    for i, texts in enumerate(captions):
-        path = write_audio(root / f"{i}.wav", tone(440, (i + 1) / 100))
-        clips.append(Clip(path, tuple(texts), path.name, label="tone"))
-    return CaptionDataset("angles", root, tuple(clips))
 
 
 def embedded(model, dataset):
@@ -70,19 +23,6 @@ def embedded(model, dataset):
 def per_query(report):
     """The report without what was not ranked query by query."""
     return replace(report, transductive=None)
-
-
-@pytest.fixture
-def uneven(tmp_path):
-    """Six clips with one to four captions each."""
-    rows = [("file_name", "caption")]
-    captions = ("a deep hum", "the high tone", "a dog barks", "shrill rain")
-    for i in range(6):
-        write_audio(tmp_path / "uneven" / f"{i}.wav", tone(200.0 * 2**i, 0.2 + 0.1 * i))
-        ending = ("long", "short", "steady", "rising")[i % 4]
-        rows += [(f"{i}.wav", f"{caption} {ending}") for caption in captions[: 1 + i % 4]]
-    write_csv(tmp_path / "uneven" / "captions.csv", rows)
-    return open_dataset(tmp_path / "uneven")
 
 
 def test_clips_and_captions_are_counted(tmp_path, tiny_bert):
@@ -221,106 +161,3 @@ def test_a_modality_gap_worked_by_hand(tmp_path):
     # Means: (1/2, 1/2) of the clips, (-1, 0) of the captions.
     report = evaluate(Oracle([0, 90], {"a": 180, "b": 180}), dataset_of(tmp_path, [["a"], ["b"]]))
     assert report.modality_gap == pytest.approx(math.sqrt(1.5**2 + 0.5**2), rel=1e-6)
-
-
-# --- clips that cannot be read ---------------------------------------------------------------
-
-
-@pytest.mark.parametrize("broken", [[0], [5], [2, 3], [0, 1, 2, 4, 5]])
-def test_clips_that_vanish_or_break_are_listed_and_the_others_keep_their_captions(
-    broken, tiny_bert, uneven
-):
-    model = tiny_model(tiny_bert)
-    rest = tuple(clip for i, clip in enumerate(uneven.clips) if i not in broken)
-    expected = evaluate(model, replace(uneven, clips=rest))
-    for i in broken:
-        if i % 2:
-            uneven.clips[i].path.unlink()
-        else:
-            uneven.clips[i].path.write_bytes(b"no sound")
-    found = evaluate(model, uneven)
-    assert [entry.name for entry in found.skipped] == [uneven.clips[i].id for i in broken]
-    assert all(entry.reason for entry in found.skipped)
-    assert found.clips == 6 - len(broken)
-    assert replace(found, skipped=()) == expected
-
-
-def test_rows_that_the_data_set_could_not_use_are_listed_before_the_clips(tmp_path, tiny_bert):
-    root = write_tones(tmp_path / "tones", 6, 0.2)
-    (root / "001.wav").unlink()
-    dataset = open_dataset(root)
-    (root / "004.wav").unlink()
-    report = evaluate(tiny_model(tiny_bert), dataset)
-    assert ["001.wav" in report.skipped[0].name, report.skipped[1].name] == [True, "004.wav"]
-    assert (report.clips, report.captions, len(report.skipped)) == (4, 8, 2)
-
-
-def test_a_clip_without_captions_distracts_text_queries(tmp_path):
-    dataset = dataset_of(tmp_path, [["rain"], [], ["hum"]])
-    model = Oracle([0.0, 10.0, 180.0], {"rain": 9.0, "hum": 170.0})
-    report = evaluate(model, dataset)
-    assert (report.clips, report.captions, report.audio_to_text.queries) == (3, 2, 2)
-    assert report.text_to_audio.recall[1] == 50.0
-
-
-def test_without_a_usable_clip_there_is_a_clear_error(tmp_path):
-    model = Oracle([0.0, 10.0], {})
-    silent = dataset_of(tmp_path, [[], []])
-    with pytest.raises(DatasetError, match=r"of 2 clips, 2 could be read and none .* a caption$"):
-        evaluate(model, silent)
-    gone = dataset_of(tmp_path, [["a"], ["b"]])
-    for clip in gone.clips:
-        clip.path.unlink()
-    with pytest.raises(DatasetError, match=r"of 2 clips, 0 could be read.*first: .*0\.wav"):
-        evaluate(model, gone)
-
-
-# --- input and output ------------------------------------------------------------------------
-
-
-def test_a_folder_its_name_and_an_open_data_set_give_the_same(tmp_path, tiny_bert):
-    root, model = write_tones(tmp_path, 4, 0.2), tiny_model(tiny_bert)
-    expected = evaluate(model, open_dataset(root))
-    assert evaluate(model, root) == expected
-    assert evaluate(model, str(root)) == expected
-
-
-def test_the_ks_asked_for_are_the_ones_reported_in_both_rankings(tmp_path, tiny_bert):
-    root = write_tones(tmp_path, 4, 0.2)
-    report = evaluate(tiny_model(tiny_bert), root, ks=(2, 3), map_ks=(16,))
-    for part in (report, report.transductive):
-        for direction in (part.text_to_audio, part.audio_to_text):
-            assert (list(direction.recall), list(direction.map)) == ([2, 3], [16])
-
-
-def test_evaluating_leaves_the_model_in_the_mode_it_was_in(tmp_path, tiny_bert):
-    root, model = write_tones(tmp_path, 4, 0.2), tiny_model(tiny_bert)
-    expected = evaluate(model, root)
-    model.train()
-    assert evaluate(model, root) == expected  # and without dropout
-    assert model.training
-
-
-def test_a_report_survives_json(tiny_bert, uneven):
-    uneven.clips[1].path.unlink()
-    report = evaluate(tiny_model(tiny_bert), uneven)
-    data = json.loads(json.dumps(report.to_dict(), allow_nan=False))
-    assert data["dataset"] == "uneven"
-    assert data["skipped"][0]["name"] == "1.wav"
-    assert data["transductive"]["clips"] == 5
-    again = Evaluation.from_dict(data)
-    assert again == report
-    assert again.to_dict() == report.to_dict()
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"skipped": None}, {"skipped": [{"name": "a"}]}, {"clips": None}]
-)
-def test_a_malformed_report_is_refused(wrong, tmp_path):
-    model = Oracle([0, 90], {"a": 180, "b": 180})
-    good = evaluate(model, dataset_of(tmp_path, [["a"], ["b"]])).to_dict()
-    with pytest.raises(InvalidInputError, match="expected what to_dict"):
-        Evaluation.from_dict({**good, **wrong})
-    del good["dataset"]
-    with pytest.raises(InvalidInputError, match="dataset"):
-        Evaluation.from_dict(good)
