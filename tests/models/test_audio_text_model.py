@@ -110,7 +110,7 @@ def test_real_recordings_have_different_vectors_that_do_not_depend_on_the_batch(
         ("a.wav", InvalidInputError, "must be a list, got the single path a.wav"),
         (["gone.wav"], AudioError, r"gone\.wav"),
         ([(np.zeros(0), RATE)], AudioError, "no samples"),
-        ([(np.zeros(10), 0)], InvalidInputError, "positive"),
+        ([(np.zeros(10), 0)], InvalidInputError, "sample rate in Hz is"),
         ([(np.full(10, np.nan), RATE)], AudioError, "NaN"),
     ],
 )

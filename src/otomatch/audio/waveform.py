@@ -15,7 +15,7 @@ import soxr
 from torch import Tensor
 
 from otomatch.audio.decoders import CONTAINER_SUFFIXES, failure_reason, open_stream
-from otomatch.errors import AudioError, InvalidInputError
+from otomatch.errors import AudioError, positive
 
 Waveform = npt.NDArray[np.float32]
 _LOUDEST = 1e9  # times full scale; the power of anything louder would overflow
@@ -105,9 +105,8 @@ def resample(waveform: Waveform, rate: int, target: int) -> Waveform:
     Raises:
         InvalidInputError: A sample rate is not a positive finite number.
     """
-    for hertz in (rate, target):
-        if not isinstance(hertz, int | float | np.number) or not 0 < hertz < np.inf:
-            raise InvalidInputError(f"a sample rate must be a positive number of Hz, got {hertz!r}")
+    positive("the sample rate in Hz", rate)
+    positive("the target sample rate in Hz", target)
     if rate == target:
         return waveform
     return np.asarray(soxr.resample(waveform, rate, target, quality="HQ"), dtype=np.float32)
