@@ -1,7 +1,6 @@
-"""The sound library: what is indexed, found, refused and skipped."""
+"""The sound library: files that are added, searched and skipped."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +8,11 @@ import pytest
 import torch
 
 from otomatch import audio
-from otomatch.errors import AudioError, InvalidInputError, LibraryError, ModelError
-from otomatch.library import SoundFile, SoundLibrary, find_sounds, open_or_create
+from otomatch.errors import AudioError, InvalidInputError
+from otomatch.library import SoundFile, SoundLibrary, find_sounds
 from otomatch.models.audio_text_model import AudioTextModel
-from tests.support.sounds import hiss, tone, write_audio, write_csv
-from tests.support.tiny import tiny_model, write_bert
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("library")
-    tiny_model(write_bert(folder / "bert")).save_pretrained(folder / "model")
-    return folder / "model"
+from tests.support.library_sounds import write_pitches
+from tests.support.sounds import tone, write_audio, write_csv
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +22,7 @@ def model(model_folder: Path) -> AudioTextModel:
 
 @pytest.fixture
 def sounds(tmp_path: Path) -> Path:
-    for i, hertz in enumerate((200.0, 800.0, 3000.0, 9000.0)):
-        write_audio(tmp_path / "sounds" / f"{i}.wav", tone(hertz, 0.5))
-    write_audio(tmp_path / "sounds" / "deep" / "hiss.flac", hiss(0.5))
-    return tmp_path / "sounds"
+    return write_pitches(tmp_path / "sounds")
 
 
 @pytest.fixture
@@ -163,48 +152,6 @@ def test_odd_file_names_are_kept_as_they_are(library, tmp_path, name):
     assert len(library) == 6
 
 
-def test_a_library_is_self_contained(library, tmp_path, model_folder, sounds):
-    expected = library.search("a shrill hiss", k=3)
-    moved = tmp_path / "elsewhere"
-    shutil.move(tmp_path / "library", moved)
-    assert SoundLibrary.open(moved).search("a shrill hiss", k=3) == expected
-
-
-def test_vectors_of_another_model_are_refused(library, tmp_path, model_folder):
-    other = tiny_model(model_folder.parent / "bert", seed=1)
-    with pytest.raises(LibraryError, match="another model"):
-        SoundLibrary.open(tmp_path / "library", other)
-    other.save_pretrained(tmp_path / "other")
-    with pytest.raises(LibraryError, match="another model"):
-        open_or_create(tmp_path / "library", tmp_path / "other")
-
-
-def test_a_library_whose_own_copy_was_exchanged_is_refused(library, tmp_path, model_folder):
-    tiny_model(model_folder.parent / "bert", seed=1).save_pretrained(tmp_path / "library/model")
-    with pytest.raises(LibraryError, match="another model"):
-        SoundLibrary.open(tmp_path / "library").search("rain")
-
-
-def test_the_same_model_from_another_folder_is_accepted(library, tmp_path, model_folder):
-    shutil.copytree(model_folder, tmp_path / "copy")
-    assert len(open_or_create(tmp_path / "library", tmp_path / "copy")) == 5
-
-
-def test_creating_over_something_is_refused(library, tmp_path, model_folder):
-    with pytest.raises(LibraryError, match="already exists"):
-        SoundLibrary.create(tmp_path / "library", model_folder)
-
-
-def test_opening_nothing_says_how_to_make_a_library(tmp_path):
-    with pytest.raises(LibraryError, match="no library; check the name, or create"):
-        SoundLibrary.open(tmp_path / "none")
-    with pytest.raises(LibraryError, match="give a model"):
-        open_or_create(tmp_path / "none", None)
-    with pytest.raises(ModelError):
-        open_or_create(tmp_path / "none", tmp_path / "no-model")
-    assert not (tmp_path / "none").exists()
-
-
 def test_an_empty_library_has_no_hits(tmp_path, model_folder):
     assert SoundLibrary.create(tmp_path / "library", model_folder).search("rain") == []
 
@@ -234,28 +181,6 @@ def test_labels_and_captions_of_the_folder_travel_into_the_hits(tmp_path, model_
     json.dumps(hit.to_dict())
 
 
-def test_a_table_of_labels_is_read_too(tmp_path):
-    write_audio(tmp_path / "audio" / "1-a.wav")
-    write_csv(tmp_path / "esc10.csv", [["file_name", "fold", "label"], ["1-a.wav", 1, "dog bark"]])
-    assert find_sounds(tmp_path)[0].label == "dog bark"
-
-
-def test_sounds_are_found_in_sub_folders_by_ending_and_pattern(sounds):
-    (sounds / "notes.txt").write_text("no sound")
-    assert [f.path.name for f in find_sounds(sounds)] == [
-        "0.wav", "1.wav", "2.wav", "3.wav", "hiss.flac",
-    ]  # fmt: skip
-    assert [f.path.name for f in find_sounds(sounds, "[12].*")] == ["1.wav", "2.wav"]
-    assert find_sounds(sounds)[0] == SoundFile((sounds / "0.wav").resolve(), root=sounds.resolve())
-
-
-def test_a_folder_without_sounds_is_a_clear_error(tmp_path):
-    with pytest.raises(LibraryError, match="no sound file"):
-        find_sounds(tmp_path)
-    with pytest.raises(LibraryError, match="no such folder"):
-        find_sounds(tmp_path / "none")
-
-
 def test_vectors_are_stored_whitened(library, sounds, model):
     table = library.store.table.search().limit(None).to_arrow()
     row = table["path"].to_pylist().index(str((sounds / "1.wav").resolve()))
@@ -269,54 +194,6 @@ def test_folders_that_overlap_store_each_file_once(tmp_path, model_folder, sound
     library = SoundLibrary.create(tmp_path / "library", model_folder)
     report = library.add([*find_sounds(sounds), *find_sounds(sounds / "deep")])
     assert (report.added, len(library)) == (5, 5)
-
-
-def test_files_of_one_name_in_two_folders_keep_their_own_labels(tmp_path):
-    for folder in ("a", "b"):
-        write_audio(tmp_path / folder / "1.wav")
-    header = ["file_name", "caption", "label"]
-    rows = [["a/1.wav", "a dog barks", "dog"], ["b/1.wav", "a cat mews", "cat"]]
-    write_csv(tmp_path / "captions.csv", [header, *rows])
-    assert [file.label for file in find_sounds(tmp_path)] == ["dog", "cat"]
-
-
-def test_creating_goes_on_after_it_was_interrupted(tmp_path, model_folder):
-    shutil.copytree(model_folder, tmp_path / "library" / "model")
-    (tmp_path / "library" / "model" / "model.safetensors").write_bytes(b"half")
-    assert len(open_or_create(tmp_path / "library", model_folder)) == 0
-    assert SoundLibrary.open(tmp_path / "library").search("rain") == []
-
-
-def test_a_folder_of_something_else_is_no_place_for_a_library(tmp_path, model_folder):
-    (tmp_path / "library").mkdir()
-    (tmp_path / "library" / "thesis.txt").write_text("years of work")
-    with pytest.raises(LibraryError, match="something else"):
-        SoundLibrary.create(tmp_path / "library", model_folder)
-    assert (tmp_path / "library" / "thesis.txt").is_file()
-
-
-def test_a_library_by_its_uri_is_made_and_opened(tmp_path, model_folder, sounds):
-    uri = (tmp_path / "library").as_uri()
-    with pytest.raises(LibraryError, match="no library"):
-        SoundLibrary.open(uri)
-    open_or_create(uri, model_folder).add(find_sounds(sounds))
-    assert len(SoundLibrary.open(uri).search("a deep hum", k=3)) == 3
-
-
-@pytest.mark.parametrize("lost", ["sounds.lance/data", "sounds.lance"])
-def test_a_library_that_is_damaged_or_gone_is_a_clear_error(library, tmp_path, lost):
-    opened = SoundLibrary.open(tmp_path / "library")
-    _ = opened.model
-    shutil.rmtree(tmp_path / "library" / lost)
-    for ask in (lambda: opened.search("rain"), opened.info, opened.sounds):
-        with pytest.raises(LibraryError, match=r"library: cannot be read .* new library"):
-            ask()
-
-
-def test_a_library_that_lost_its_model_says_so_and_asks_nobody_else(library, tmp_path):
-    shutil.rmtree(tmp_path / "library" / "model")
-    with pytest.raises(LibraryError, match=r"copy of the model .* is missing"):
-        SoundLibrary.open(tmp_path / "library").search("rain")
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\udcff"])

@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped, or go on at the same time; what many of them leave on the disk."""
+"""Indexing runs that are killed, stopped or interrupted, or that happen at the same time."""
 
 import json
 import os
@@ -7,69 +7,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from otomatch.errors import LibraryError
-from otomatch.library import SoundLibrary, connection, table_indexes
+from otomatch.library import SoundLibrary
 from otomatch.library import store as stores
 from otomatch.library.indexing import embedding, writing
 from otomatch.models.audio_text_model import AudioTextModel
+from tests.support.index_runs import COLUMNS, FILES, check_whole, expected, rows, write_tones
 from tests.support.indexing import kill_after, start, wait
 from tests.support.sounds import hiss, tone, write_audio
-
-FILES = 24
-
-
-def write_sounds(folder: Path) -> Path:
-    for i in range(FILES):
-        write_audio(
-            folder / f"{i % 3}" / f"{i:02d}.wav", tone(150.0 + 90 * i, 0.3 + 0.25 * (i % 9))
-        )
-    return folder
 
 
 @pytest.fixture
 def sounds(tmp_path: Path) -> Path:
-    return write_sounds(tmp_path / "sounds")
+    return write_tones(tmp_path / "sounds")
 
 
 @pytest.fixture
 def library(tmp_path: Path, small_model: Path) -> Path:
     SoundLibrary.create(tmp_path / "library", small_model)
     return tmp_path / "library"
-
-
-def check_whole(rows: list[dict]) -> set[str]:
-    """Every file has all its windows, each once; returns the files' names."""
-    assert max(Counter(row["id"] for row in rows).values(), default=1) == 1
-    by_path: dict[str, list[dict]] = {}
-    for row in sorted(rows, key=lambda row: row["start"]):
-        by_path.setdefault(row["path"], []).append(row)
-    for windows in by_path.values():
-        assert windows[0]["start"] == 0
-        assert windows[-1]["end"] == windows[0]["duration"]
-        assert len({row["digest"] for row in windows}) == 1
-        assert all(b["start"] - a["start"] <= 0.5 for a, b in pairwise(windows))
-        assert [bool(row["words"]) for row in windows] == [True] + [False] * (len(windows) - 1)
-    return {Path(path).name for path in by_path}
-
-
-COLUMNS = ["id", "path", "start", "end", "duration", "digest", "words", "stamp", "root"]
-
-
-def rows(library: Path) -> list[dict]:
-    table = SoundLibrary.open(library).store.rows(COLUMNS)
-    return table.sort_by("id").to_pylist()
-
-
-def expected(folder: Path, place: Path, model: Path) -> list[dict]:
-    SoundLibrary.create(place, model).index(folder)
-    return rows(place)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.2, 0.4, 0.6, 0.8, 0.97])
@@ -89,7 +49,7 @@ def duration(tmp_path_factory, small_model) -> float:
     """Seconds that an undisturbed run takes."""
     base = tmp_path_factory.mktemp("undisturbed")
     SoundLibrary.create(base / "library", small_model)
-    process, begun = start(base / "library", write_sounds(base / "sounds"))
+    process, begun = start(base / "library", write_tones(base / "sounds"))
     assert begun.wait(180)
     began = time.monotonic()
     assert wait(process) == 0
@@ -131,7 +91,7 @@ def test_two_runs_at_once_store_each_file_once_and_readers_see_whole_files(
 
 
 def test_two_first_runs_at_once_make_one_library(tmp_path, small_model):
-    sounds = write_sounds(tmp_path / "sounds")
+    sounds = write_tones(tmp_path / "sounds")
     place = tmp_path / "library"
     arguments = ["index", sounds, "--library", place, "--model", small_model, "--json"]
     command = [sys.executable, "-m", "otomatch", *arguments]
@@ -198,125 +158,6 @@ def test_a_stopped_run_removes_nothing(library, sounds):
     assert report.interrupted
     assert report.removed == 0
     assert len(opened.sounds()) == FILES
-
-
-def test_many_small_runs_do_not_grow_the_folder_without_bound(
-    library, sounds, tmp_path, small_model, monkeypatch
-):
-    monkeypatch.setattr(table_indexes, "_KEPT_SECONDS", 0.0)
-    opened = SoundLibrary.open(library)
-    opened.index(sounds)
-    for i in range(20):
-        write_audio(sounds / "0" / "00.wav", hiss(0.5, seed=i))
-        assert opened.index(sounds).changed == 1
-    expected(sounds, tmp_path / "fresh", small_model)
-    once = SoundLibrary.open(tmp_path / "fresh").store
-    assert len(opened.store.table.list_versions()) <= 4
-    table, fresh = (connection.disk_size(store.uri) for store in (opened.store, once))
-    assert table < 1.5 * fresh
-
-
-def test_a_version_stays_readable_for_a_while_after_it_was_replaced(library, sounds):
-    opened = SoundLibrary.open(library)
-    opened.index(sounds)
-    old = opened.store.version
-    write_audio(sounds / "0" / "00.wav", hiss(0.5))
-    opened.index(sounds)
-    table = connection.connect(library).open_table(connection.TABLE)
-    table.checkout(old)
-    assert table.count_rows() > FILES
-    assert len(table.search().limit(None).to_arrow()) == table.count_rows()
-
-
-def test_versions_are_dropped_only_when_replaced_for_a_minute():
-    from datetime import datetime, timedelta
-
-    def versions(*ages: float) -> list[dict]:
-        now = datetime.now()
-        return [{"timestamp": now - timedelta(seconds=age)} for age in ages]
-
-    # Replaced 3000 s ago; replaced 10 s ago; the latest.
-    kept = table_indexes._unread_age(versions(4000, 3000, 10)).total_seconds()
-    assert 3000 <= kept < 3001
-    assert table_indexes._unread_age(versions(30, 20, 10)).total_seconds() >= 60
-    assert 4000 <= table_indexes._unread_age(versions(4000)).total_seconds() < 4001
-
-
-def test_a_vector_index_appears_stays_up_to_date_and_finds_what_filters_leave(
-    library, sounds, monkeypatch
-):
-    monkeypatch.setattr(table_indexes, "VECTOR_INDEX_WINDOWS", 45)
-    opened = SoundLibrary.open(library)
-    opened.index(sounds)
-    assert len(opened) >= 45
-    table = opened.store.table
-    (found,) = (index for index in table.list_indices() if index.columns == ["vector"])
-    assert (found.columns, found.index_type) == (["vector"], "IvfFlat")
-    write_audio(sounds / "0" / "new.wav", hiss(0.5))
-    opened.index(sounds)
-    stats = table.index_stats(found.name)
-    assert (stats.num_indexed_rows, stats.num_unindexed_rows) == (len(opened), 0)
-    everything = {hit.path: hit.distance for hit in opened.search("rain", k=100)}
-    assert len(everything) == FILES + 1
-    for folder in ("0", "1", "2"):
-        inside = {p: d for p, d in everything.items() if Path(p).parent.name == folder}
-        hits = opened.search("rain", folder=sounds / folder, k=100)
-        assert {hit.path: hit.distance for hit in hits} == pytest.approx(inside, abs=1e-5)
-
-
-def test_a_small_library_has_an_index_of_its_words_and_none_of_vectors(library, sounds):
-    opened = SoundLibrary.open(library)
-    opened.index(sounds)
-    assert [index.columns for index in opened.store.table.list_indices()] == [["words"]]
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (RuntimeError("lance error: IO: No space left on device (os error 28)"), "disk is full"),
-        (PermissionError(13, "Permission denied"), "read-only"),
-        (RuntimeError("lance error: something else\nmore"), "something else"),
-    ],
-)
-def test_a_library_that_cannot_be_written_is_a_clear_error(
-    library, sounds, monkeypatch, error, message
-):
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr(stores.Store, "write", fail)
-    with pytest.raises(LibraryError, match=f"cannot be written.*{message}"):
-        SoundLibrary.open(library).index(sounds)
-
-
-def test_an_error_of_lancedb_is_known_as_such_and_one_of_the_model_stays_what_it_is(
-    library, sounds, monkeypatch
-):
-    opened = SoundLibrary.open(library)
-
-    def fail(*_):
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(writing, "new_rows", fail)
-        with pytest.raises(RuntimeError, match="CUDA error"):
-            opened.index(sounds)
-    opened.index(sounds)
-    shutil.rmtree(library / "sounds.lance" / "data")
-    rows = opened.store.table.schema.empty_table()
-    for write in (lambda: opened.store.delete(["x"]), lambda: opened.store.write(rows)):
-        with pytest.raises(LibraryError, match="cannot be written"), opened.store.writing():
-            write()
-
-
-def test_a_library_of_another_format_is_a_clear_error(library):
-    store = stores.Store.open(library)
-    changed = {**store.metadata, "format": "otomatch-library/1"}
-    about = {stores._METADATA_KEY: json.dumps(changed).encode()}
-    schema = store.table.schema.with_metadata(about)
-    connection.connect(library).create_table(connection.TABLE, schema=schema, mode="overwrite")
-    with pytest.raises(LibraryError, match=r"format otomatch-library/1.*new library"):
-        SoundLibrary.open(library)
 
 
 def test_waiting_for_the_lock_of_a_dead_process_is_not_needed(library, sounds):

@@ -7,9 +7,15 @@ import pytest
 
 from otomatch.audio import AUDIO_SUFFIXES
 from otomatch.errors import DatasetError, InvalidInputError, LibraryError
-from otomatch.library import SoundLibrary, find_sounds
+from otomatch.library import SoundFile, SoundLibrary, find_sounds
 from otomatch.library.indexing.walking import list_sounds
+from tests.support.library_sounds import deny, write_pitches
 from tests.support.sounds import write_audio, write_csv
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    return write_pitches(tmp_path / "sounds")
 
 
 def names(folder: Path, pattern: str = "*") -> list[str]:
@@ -120,18 +126,6 @@ def test_a_folder_that_cannot_be_read_is_listed(tmp_path, monkeypatch):
     assert "Permission denied" in reasons(tmp_path)["shut"]
 
 
-def deny(monkeypatch, folder: Path) -> None:
-    """As if the folder's permissions forbade listing it (which root may do all the same)."""
-    real = os.scandir
-
-    def scandir(path):
-        if Path(path) == folder:
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-
-
 HEADER = ["file_name", "caption", "label"]
 
 
@@ -175,3 +169,34 @@ def test_pipes_and_other_things_named_like_sounds_do_not_stop_a_walk(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     assert names(tmp_path) == ["a.wav"]
     assert reasons(tmp_path) == {"pipe.wav": "neither a file nor a folder"}
+
+
+def test_a_table_of_labels_is_read_too(tmp_path):
+    write_audio(tmp_path / "audio" / "1-a.wav")
+    write_csv(tmp_path / "esc10.csv", [["file_name", "fold", "label"], ["1-a.wav", 1, "dog bark"]])
+    assert find_sounds(tmp_path)[0].label == "dog bark"
+
+
+def test_sounds_are_found_in_sub_folders_by_ending_and_pattern(sounds):
+    (sounds / "notes.txt").write_text("no sound")
+    assert [f.path.name for f in find_sounds(sounds)] == [
+        "0.wav", "1.wav", "2.wav", "3.wav", "hiss.flac",
+    ]  # fmt: skip
+    assert [f.path.name for f in find_sounds(sounds, "[12].*")] == ["1.wav", "2.wav"]
+    assert find_sounds(sounds)[0] == SoundFile((sounds / "0.wav").resolve(), root=sounds.resolve())
+
+
+def test_a_folder_without_sounds_is_a_clear_error(tmp_path):
+    with pytest.raises(LibraryError, match="no sound file"):
+        find_sounds(tmp_path)
+    with pytest.raises(LibraryError, match="no such folder"):
+        find_sounds(tmp_path / "none")
+
+
+def test_files_of_one_name_in_two_folders_keep_their_own_labels(tmp_path):
+    for folder in ("a", "b"):
+        write_audio(tmp_path / folder / "1.wav")
+    header = ["file_name", "caption", "label"]
+    rows = [["a/1.wav", "a dog barks", "dog"], ["b/1.wav", "a cat mews", "cat"]]
+    write_csv(tmp_path / "captions.csv", [header, *rows])
+    assert [file.label for file in find_sounds(tmp_path)] == ["dog", "cat"]

@@ -1,4 +1,4 @@
-"""Files as the world has them: broken, lying, oddly named, of any length. None stops a run."""
+"""Files as they occur: broken, mislabelled, oddly named, of any length. None stops a run."""
 
 import csv
 import os
@@ -20,7 +20,6 @@ from otomatch.errors import AudioError, LibraryError
 from otomatch.library import SoundLibrary
 from otomatch.library.exporting import write_skipped
 from otomatch.library.indexing import reading as reading_module
-from otomatch.library.indexing.words import searchable_text, split_name
 from tests.support.sounds import hiss, tone, write_audio, write_container
 
 
@@ -205,30 +204,6 @@ def test_spans_cover_a_sound_of_any_length(tmp_path_factory, small_model, second
     for one, other in pairwise(rows):
         assert 0 < other["start"] - one["start"] <= 0.5
         assert other["start"] < one["end"]
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("DogBark_03-loud", "Dog Bark 03 loud"),
-        ("foleyFootsteps2take", "foley Footsteps 2 take"),
-        ("СобакаЛает", "Собака Лает"),
-        ("雨の音01", "雨の音 01"),
-        ("e\u0301clairNo\u0308el", "éclair Nöel"),
-        ("हिन्दी_गाना", "हिन्दी गाना"),
-        ("BBC", "BBC"),
-        ("🥁!!", ""),
-    ],
-)
-def test_names_are_split_into_words_in_every_script(name, expected):
-    assert split_name(name) == expected
-
-
-def test_words_are_of_the_folder_and_below_it_and_nothing_above():
-    path = Path("/home/me/fx/Water/RainOnRoof.wav")
-    assert searchable_text(path, Path("/home/me/fx"), "BBC", None, "rain falls") == (
-        "fx Water Rain On Roof BBC rain falls"
-    )
 
 
 def test_a_file_that_cannot_be_opened_keeps_its_rows(library, tmp_path, monkeypatch):
