@@ -1,4 +1,4 @@
-"""The page in a browser: asking, and what the list of results offers."""
+"""The page in a browser: search by a description, and the list of results."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The page in a browser: Enter, the entries of the history, and what the search field says."""
+"""The page in a browser: the Enter key, the browser's history, and the search field's text."""
 
 from tests.support.browser import search, settled, until
 from tests.support.sounds import hiss, write_audio

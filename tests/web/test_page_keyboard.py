@@ -1,4 +1,4 @@
-"""The page in a browser: everything by keyboard alone."""
+"""The page in a browser: use by keyboard alone."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The page in a browser: themes, sizes, and what an accessibility checker finds."""
+"""The page in a browser: themes, window sizes and accessibility."""
 
 from importlib.util import find_spec
 
@@ -32,7 +32,7 @@ def play(page, place):
 
 
 def violations(page):
-    """What axe finds, as lines that say where."""
+    """Return the violations that axe finds, one line each."""
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]

@@ -12,18 +12,18 @@ MARGIN = 28  # pixels that the map keeps free; the points' extent fills the rest
 
 
 def giving(body):
-    """Answers a question with a body, once or several times."""
+    """Return a route handler that answers with a body."""
     text = json.dumps(body)
     return lambda route: route.fulfill(body=text, content_type="application/json")
 
 
 def put(state, points=(), clusters=()):
-    """Answers the question for the map."""
+    """Return a route handler that answers with a map."""
     return giving({"state": state, "points": list(points), "clusters": list(clusters)})
 
 
 def spread_out(page):
-    """A map with room between its points, made of the library's sounds."""
+    """Make the page show a map of six of the library's sounds, far apart."""
     hits = page.request.get("/api/search?q=rain&k=6").json()["hits"]
     points = [
         {"id": hit["id"], "name": hit["name"], "x": x, "y": y, "cluster": i % 2}
@@ -34,7 +34,7 @@ def spread_out(page):
 
 
 def place(page, index):
-    """Where a point of `SPREAD` lies on the screen."""
+    """Return the screen position of a point of `SPREAD`."""
     box = page.locator("#canvas").bounding_box()
     x, y = ((SPREAD[index][axis] - 0.1) / 0.8 for axis in (0, 1))
     return (

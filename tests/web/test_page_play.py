@@ -1,4 +1,4 @@
-"""The page in a browser: listening."""
+"""The page in a browser: playback."""
 
 import re
 
@@ -10,7 +10,7 @@ def clock(page):
 
 
 def late_hit(page, query="rain"):
-    """The place among the results, and the hit, of a sound whose best span is not its beginning."""
+    """Return the rank and the hit of a sound whose best window is not at its start."""
     hits = page.request.get(f"/api/search?q={query}&k=20").json()["hits"]
     return next((i, hit) for i, hit in enumerate(hits) if hit["start"] >= 1)
 

@@ -1,4 +1,4 @@
-"""The page in a browser: searching by a sound that is dropped, chosen or recorded."""
+"""The page in a browser: search by a dropped, chosen or recorded sound."""
 
 import base64
 import re

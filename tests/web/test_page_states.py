@@ -1,4 +1,4 @@
-"""The page in a browser: loading, nothing found, nothing there, and what can go wrong."""
+"""The page in a browser: loading, no hits, an empty library, and errors."""
 
 import json
 
@@ -12,7 +12,7 @@ SEARCH = "**/api/search?*"
 
 
 def answer(status=200, headers=None, /, **body):
-    """A response of the server, in place of its own."""
+    """Return the arguments of a response in place of the server's."""
     return {
         "status": status,
         "headers": headers or {},
@@ -22,7 +22,7 @@ def answer(status=200, headers=None, /, **body):
 
 
 def failing(status, detail, **headers):
-    """Prepares a page whose searches fail."""
+    """Return a function that makes the searches of a page fail."""
     return lambda page: page.route(
         SEARCH, lambda route: route.fulfill(**answer(status, headers, detail=detail))
     )

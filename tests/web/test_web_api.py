@@ -1,4 +1,4 @@
-"""The JSON API: what each address answers, and what it says when it cannot."""
+"""The JSON API: the response of each path."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Sounds as they are served: ranges, formats, conversions, files that are not what they were."""
+"""Audio as it is served: ranges, caching, and files that changed after they were indexed."""
 
 import os
 import re
@@ -91,7 +91,7 @@ def test_a_client_that_has_the_sound_is_told_so_until_it_changes(model, tmp_path
 
 @pytest.fixture
 def played(tmp_path, model):
-    """A library of one sound, its file, a client."""
+    """Yield a library of one sound, the sound's file and a client."""
     path = write_audio(tmp_path / "sounds" / "a.wav", tone(440, 0.5))
     library = make_library(tmp_path, model, path.parent)
     with served(library) as client:

@@ -1,4 +1,4 @@
-"""Formats that browsers play, and conversions of all others."""
+"""Formats that browsers can play, and conversion of the others."""
 
 import numpy as np
 import pytest

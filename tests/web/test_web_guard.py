@@ -1,4 +1,4 @@
-"""Whose requests are answered: Host, Origin, token; and the headers of every answer."""
+"""Which requests are answered (Host, Origin, token), and the headers of every response."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The map: where sounds lie, what clusters are called, and when it is made anew."""
+"""The map: positions, clusters, labels, and when it is computed again."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.web.test_web_api import names
 
 
 def groups(sizes, dim=20, seed=0) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors around as many centres as there are sizes, and which centre each is around."""
+    """Return vectors around one centre per size, and the number of each vector's centre."""
     rng = np.random.default_rng(seed)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     centres = 10 * rng.standard_normal((len(sizes), dim))
@@ -32,7 +32,7 @@ def groups(sizes, dim=20, seed=0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_share(places, owner) -> float:
-    """Share of the sounds whose nearest neighbour on the map is of their group."""
+    """Return the share of sounds whose nearest neighbour on the map belongs to their group."""
     distances = np.linalg.norm(places[:, None] - places[None], axis=2)
     np.fill_diagonal(distances, np.inf)
     return float((owner[distances.argmin(axis=1)] == owner).mean())

@@ -1,4 +1,4 @@
-"""Overload: bounded places, one job for many who want the same, clients that leave."""
+"""Overload: bounded queues, shared jobs, clients that disconnect."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ from tests.support.web import eventually, ids, served
 
 
 class Client:
-    """A request whose client leaves when it is told to."""
+    """A request whose client disconnects when `left` is set."""
 
     def __init__(self) -> None:
         self.left = asyncio.Event()
@@ -28,7 +28,7 @@ class Client:
 
 
 class Gate:
-    """Work that begins, and ends when the gate is opened."""
+    """Work that notes when it starts, and ends when `open` is set."""
 
     def __init__(self) -> None:
         self.open, self.began, self.calls = threading.Event(), threading.Event(), []
@@ -47,13 +47,13 @@ async def until(condition) -> None:
 
 
 def waiting(pool, key) -> int:
-    """How many wait for the job with a key."""
+    """Return the number of callers that wait for the job with a key."""
     job = pool._shared.get(key)
     return 0 if job is None else job.waiting
 
 
 async def blocked(gate) -> tuple[BoundedPool, "asyncio.Future[int]"]:
-    """A pool of one thread, which waits at the gate, and the job there."""
+    """Return a pool whose only thread waits at the gate, and the job there."""
     pool = BoundedPool("pictures", workers=1, queue=2)
     blocker = asyncio.ensure_future(pool.run(Client().request, gate, 0))
     await until(gate.began.is_set)

@@ -1,4 +1,4 @@
-"""Requests that cannot be answered: what the API says, always in the one form."""
+"""Invalid requests and server errors, all answered in the same form."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and what schemathesis finds when it tries the API by it."""
+"""The OpenAPI document, and a schemathesis run against it."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The command: what it prints and refuses, and how it ends."""
+"""The command `otomatch serve`: output, errors and shutdown."""
 
 import os
 import signal
@@ -24,13 +24,13 @@ from tests.support.web import eventually
 
 @pytest.fixture
 def library(library: SoundLibrary) -> Path:
-    """The folder of the library that the tests of the room share."""
+    """Return the folder of the library that the tests of the room share."""
     return Path(library.uri)
 
 
 @contextmanager
 def started(*arguments: object, folder: Path) -> Iterator[tuple[subprocess.Popen, str]]:
-    """A server in a process of its own, and the address that it has printed."""
+    """Yield a server in a separate process, and the address it printed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "otomatch", "serve", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

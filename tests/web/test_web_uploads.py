@@ -1,4 +1,4 @@
-"""Sounds that are sent as queries: what is taken, what is refused, and what is left behind."""
+"""Uploaded sounds: what is accepted, what is rejected, and that nothing is kept."""
 
 import asyncio
 import io
@@ -15,7 +15,7 @@ from tests.support.web import served, services, write_tone
 
 
 def left(client) -> list[Path]:
-    """What lies in the folder of sounds that were received."""
+    """Return the files in the folder for uploads."""
     return list(services(client).receiver._folder.iterdir())
 
 
@@ -151,7 +151,7 @@ def test_a_form_with_two_files_is_told_to_have_one(client):
 
 
 def call(app, messages: list[dict]) -> list[dict]:
-    """What the application answers to a form of which only the beginning arrives."""
+    """Return the application's answer to a form of which only the beginning arrives."""
     head = b'--b\r\nContent-Disposition: form-data; name="sound"; filename="x"\r\n\r\n'
     arriving = iter([{"type": "http.request", "body": head, "more_body": True}, *messages])
     sent: list[dict] = []

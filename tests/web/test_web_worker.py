@@ -1,4 +1,4 @@
-"""The process that decodes: kept, killed when it hangs, never trusted."""
+"""The decoder process: reused, killed if it hangs, never trusted."""
 
 import os
 import signal

@@ -109,5 +109,7 @@ async def sound_map(request: Request, services: AppServices) -> SoundMap:
 
     The first request starts the computation; repeat it until ``state`` is no longer ``computing``.
     """
-    version = await services.table.run(request, lambda: services.library.store.version, key="version")
+    version = await services.table.run(
+        request, lambda: services.library.store.version, key="version"
+    )
     return services.map.current(version)

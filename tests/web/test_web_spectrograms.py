@@ -1,4 +1,4 @@
-"""Spectrograms: what they show, how large they are, and what they cost."""
+"""Spectrograms: content, size, time and memory."""
 
 import io
 import time
@@ -19,7 +19,7 @@ from tests.support.web import ids, sound_of, write_tone
 
 
 def draw(path: Path, start=None, end=None, width=200, height=96) -> np.ndarray:
-    """Shades 0 to 255, rows from high to low pitch."""
+    """Return shades of 0 to 255, with rows from high to low frequencies."""
     with open_sound(sound_of(path)) as source:
         image = Image.open(io.BytesIO(draw_spectrogram(source, start, end, width, height)))
     assert (image.size, image.mode) == ((width, height), "P")
