@@ -51,6 +51,10 @@ class DivergedError(RunError):
     """Training diverged: the loss, the gradient or the weights are not finite."""
 
 
+class OccupiedFolderError(RunError):
+    """The output folder of studies holds something else."""
+
+
 class LibraryError(OtomatchError):
     """A sound library is missing, damaged or built with another model."""
 

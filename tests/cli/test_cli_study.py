@@ -5,7 +5,8 @@ import pytest
 from typer.testing import CliRunner
 
 from otomatch.cli import app
-from otomatch.errors import ConfigError
+from otomatch.cli.remedies import message
+from otomatch.errors import ConfigError, OccupiedFolderError
 from otomatch.studies import cells
 from otomatch.studies import worker as cell
 from otomatch.training.config import dump_toml
@@ -75,8 +76,18 @@ def test_the_study_of_the_batch_measures_plans_and_costs_once(study, tones, tmp_
 def test_a_study_with_failed_runs_ends_with_1_and_names_the_error(study, tones):
     done = study("losses", "--data", str(tones), "--set", "data.clips=9999")
     assert done.exit_code == 1
-    assert "data.clips asks for 9999 training clips, but there are 12" in done.output
+    assert "9999 training clips were requested, but there are 12" in done.output
     assert "0 of 9 runs done" in done.output
+
+
+def test_an_output_folder_that_holds_something_else_names_the_option_to_choose_another(
+    study, tones, tmp_path
+):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("precious")
+    done = study("losses", "--data", str(tones))
+    assert isinstance(done.exception, OccupiedFolderError)
+    assert message(done.exception).endswith("Choose another folder with --out")
 
 
 def test_an_interrupted_study_says_how_to_go_on(study, tones, monkeypatch):

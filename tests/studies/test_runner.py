@@ -111,7 +111,7 @@ def test_a_failed_cell_is_recorded_and_the_rest_goes_on(settings, in_process):
     assert [o.arm.label for o in found.outcomes] == ["NT-Xent"]
     errors = {f.arm.label: f.error for f in found.failures}
     assert errors["broken"].startswith("DatasetError: ")
-    assert "data.clips asks for 9999 training clips, but there are 20" in errors["broken"]
+    assert "9999 training clips were requested, but there are 20" in errors["broken"]
     assert errors["needy"] == "it needs 'broken', which failed"
     run_study(study, settings(), QUIET)
     assert len(in_process) == 2  # not tried again

@@ -9,6 +9,7 @@ from otomatch.errors import (
     LostFolderError,
     MissingDatasetError,
     MissingLibraryError,
+    OccupiedFolderError,
     OtomatchError,
 )
 
@@ -16,6 +17,7 @@ REMEDIES: dict[type[OtomatchError], str] = {
     DivergedError: "Try --set optim.lr=... with a tenth of that, or --set optim.warmup=0.2",
     LostFolderError: "Command: otomatch remove LIBRARY FOLDER",
     MissingDatasetError: "Give it with --data, or as data.path in the configuration",
+    OccupiedFolderError: "Choose another folder with --out",
     MissingLibraryError: "Create one with: otomatch index FOLDER --model MODEL --library LIBRARY",
 }
 """Sentence to add to the message of an error of exactly this class."""

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from otomatch.errors import RunError
+from otomatch.errors import OccupiedFolderError
 from otomatch.files import write_text
 from otomatch.studies.catalogue.definition import Arm
 from otomatch.studies.data import TestSet
@@ -208,10 +208,10 @@ def check_shared(folder: Path) -> None:
     """Check that a folder holds studies, or is empty or missing.
 
     Raises:
-        RunError: If it holds something else.
+        OccupiedFolderError: If it holds something else.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "cells").is_dir():
-        raise RunError(
+        raise OccupiedFolderError(
             f"{folder} is not empty and holds no studies; expected a folder of studies or an empty "
             "one; choose another output folder"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from otomatch.errors import ConfigError, RunError
+from otomatch.errors import ConfigError, OccupiedFolderError
 from otomatch.files import write_text
 from otomatch.studies.catalogue.definition import Study
 from otomatch.studies.catalogue.recipes import QUICK_SCENES
@@ -39,7 +39,7 @@ def run_study(study: Study, settings: StudySettings, console: Console) -> Result
     Raises:
         ConfigError: If an arm's configuration is invalid, or the number of data sets is wrong.
         DatasetError: If the data cannot be opened or composed.
-        RunError: If the output folder holds something else.
+        OccupiedFolderError: If the output folder holds something else.
         KeyboardInterrupt: If the study was interrupted; finished work is kept and written.
     """
     if len(settings.data) != study.domains:
@@ -103,11 +103,11 @@ def _claim(folder: Path, data: StudyData) -> None:
     """Record the names of the data sets, so that results of different data are not mixed.
 
     Raises:
-        RunError: If the folder holds results of other data.
+        OccupiedFolderError: If the folder holds results of other data.
     """
     path, own = folder / _DATA, json.dumps({"data": list(data.training)})
     if path.is_file() and (found := path.read_text(encoding="utf-8")) != own:
-        raise RunError(
+        raise OccupiedFolderError(
             f"{folder} holds this study of other data ({found}), expected {own}; choose another "
             "output folder"
         )
