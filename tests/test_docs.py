@@ -15,13 +15,16 @@ from otomatch.errors import ConfigError
 from otomatch.training.config import load_config
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(
+    [*(ROOT / "docs").glob("*.md"), *map(ROOT.joinpath, ("README.md", "CONTRIBUTING.md"))]
+)
 UsageError = BadParameter.__base__  # whichever click typer brings along
 CODE = re.compile(r"`([^`\n]+)`")
 NAME = re.compile(r"otomatch(\.[A-Za-z_]\w*)+")
 TESTS = {
     name
-    for path in (ROOT / "tests").glob("test_*.py")
+    for path in (ROOT / "tests").rglob("test_*.py")
     for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
 }
 
@@ -50,8 +53,8 @@ def test_every_name_in_the_documentation_exists(page):
 def test_names_that_do_not_exist_are_found():
     page = "`otomatch.transport.Identity` `otomatch.transport.Identiti` `otomatch.nothing` `test_nothing`"  # noqa: E501
     assert missing(page) == [
-        "otomatch.transport.Identiti",
         "otomatch.nothing",
+        "otomatch.transport.Identiti",
         "test_nothing",
     ]
 
@@ -95,20 +98,56 @@ def accept(line: str) -> None:
         load_config(given["config"] and ROOT / given["config"], given["assignments"] or ())
 
 
-PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
-README = "\n".join(re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+BLOCKS = "\n".join(
+    block
+    for page in PAGES
+    if page.stem != "extending"  # whose commands are run by tests of their own
+    for block in re.findall(
+        r"^```\w*\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+).replace("\\\n", " ")
 HELP = "\n".join(inspect.cleandoc(leaf.help) for leaf in leaves().values())
 
 
-@pytest.mark.parametrize("line", dict.fromkeys(commands(README) + commands(HELP)))
-def test_every_command_of_the_readme_and_of_the_help_is_accepted(line):
+@pytest.mark.parametrize("line", dict.fromkeys(commands(BLOCKS) + commands(HELP)))
+def test_every_command_of_the_documentation_and_of_the_help_is_accepted(line):
     accept(line)
 
 
-def test_the_readme_names_every_module_and_every_configuration():
-    files = [*(ROOT / "src/otomatch").glob("[a-z]*.py"), *(ROOT / "configs").glob("*.toml")]
-    assert [path.name for path in files if path.name not in PAGE] == []
-    assert len(files) > 40
+def test_the_readme_is_short_and_its_layout_names_every_room():
+    assert len(README.splitlines()) <= 180
+    layout = README.partition("## Layout")[2].partition("## Cite")[0]
+    rooms = [
+        *(ROOT / "src/otomatch").glob("[a-z]*/__init__.py"),
+        *(ROOT / "src/otomatch").glob("[a-z]*.py"),
+    ]
+    names = {path.parent.name + "/" if path.name == "__init__.py" else path.name for path in rooms}
+    assert set(re.findall(r"^  ([\w.]+/?) ", layout, re.MULTILINE)) == names
+    assert len(names) == 14
+
+
+def test_the_readme_links_to_every_page_and_every_link_leads_somewhere():
+    linked = set(re.findall(r"\]\((docs/[\w-]+\.md)\)", README))
+    assert linked == {f"docs/{page.name}" for page in PAGES if page.parent.name == "docs"}
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_link_to_a_heading_finds_it():
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", page.read_text("utf-8")):
+            text = (page.parent / target if target else page).read_text("utf-8")
+            headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in headings}
+            assert anchor in anchors, f"{page.name}: {target}#{anchor}"
+
+
+def test_every_configuration_is_described():
+    text = "".join(page.read_text("utf-8") for page in [*PAGES, ROOT / "runs/README.md"])
+    files = list((ROOT / "configs").glob("*.toml"))
+    assert [path.name for path in files if path.name not in text] == []
+    assert len(files) >= 8
 
 
 @pytest.mark.parametrize("called", leaves(), ids=" ".join)

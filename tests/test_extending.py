@@ -130,7 +130,7 @@ def test_the_example_of_a_data_set_opens_its_folder(place):
     section = SECTIONS["Add a data set"]
     source = extended(section, place / "package")
     found = json.loads(run(COMMAND.search(section)[1], source, place, "--json"))
-    assert [part["clips"] for part in found["parts"]] == [1, 1]
+    assert [part["clips"] for part in found["parts"]] == [1, 1, 2]
     assert len(found["missing"]) == 2
 
 
