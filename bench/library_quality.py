@@ -1,11 +1,11 @@
-"""How well a library answers: precision of searching, what a relevance says, words, copies.
+"""Quality of a library: precision of searches, calibration of relevance, words, duplicates.
 
     python bench/library_quality.py --data ESC-10 --model run/model [--fold 4] [--midi demo/model]
         [--queries test] [--only search] [--work FOLDER]
 
-ESC-10 is a folder as docs/results.md describes; the model must not have heard the fold. The queries
-are those of bench/queries.toml. Precision at 5: how many of the first five hits are of the class
-that was described. Intervals: 95 %, bootstrap over the classes.
+ESC-10 is a folder as described in docs/results.md; the model must not have been trained on the
+fold. The queries are in bench/queries.toml. Precision at 5 is the share of the first five hits that
+belong to the described class. Intervals are 95 % bootstrap intervals over the classes.
 """
 
 import argparse
@@ -38,9 +38,9 @@ Queries = Mapping[str, Sequence[str]]
 
 
 def percentage(values: Sequence[float]) -> str:
-    """Mean and its bootstrap interval over what is given, in percent."""
-    drawn = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    """Return the mean of values and its bootstrap interval, in percent."""
+    means = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
     return f"{100 * np.mean(values):.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
@@ -49,7 +49,7 @@ def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> No
 
 
 def make_library(place: Path, model: str, files: Mapping[Path, str]) -> tuple[SoundLibrary, Labels]:
-    """A library of some files, and the class of each by its path."""
+    """Return a library of some files, and the class of each by its path."""
     library = SoundLibrary.create(place, model)
     library.add([SoundFile(path) for path in files])
     refresh_word_index(library.store)
@@ -57,7 +57,7 @@ def make_library(place: Path, model: str, files: Mapping[Path, str]) -> tuple[So
 
 
 def linked(data: Path, fold: int, place: Path, named: str) -> dict[Path, str]:
-    """Links to the recordings of a fold whose names say nothing, the class, or another one."""
+    """Link to the recordings of a fold under names that give no class, their own, or another."""
     rng, found = random.Random(0), dict[Path, str]()  # noqa: S311
     sounds = find_recordings(data, [fold])
     classes = sorted({sound.label for sound in sounds})
@@ -76,7 +76,7 @@ def linked(data: Path, fold: int, place: Path, named: str) -> dict[Path, str]:
 
 
 def rendered(place: Path, each: int = 16) -> dict[Path, str]:
-    """The rendered test sounds, ``each`` of a class, under names that say nothing."""
+    """Write rendered test sounds, ``each`` per class, under names that do not give the class."""
     place.mkdir(parents=True)
     found: dict[Path, str] = {}
     counts: dict[str, int] = {}
@@ -95,13 +95,15 @@ def precision(labels: Labels, paths: Sequence[str], label: str, k: int = 5) -> f
 
 
 def search(library: SoundLibrary, labels: Labels, queries: Queries) -> None:
-    """Precision by class and by wording."""
+    """Show the precision by class and by wording."""
 
-    def of(text: str, label: str) -> float:
+    def precision_of(text: str, label: str) -> float:
         hits = library.search(text, k=5, hybrid=False)
         return precision(labels, [hit.path for hit in hits], label)
 
-    table = {label: [of(text, label) for text in texts] for label, texts in queries.items()}
+    table = {
+        label: [precision_of(text, label) for text in texts] for label, texts in queries.items()
+    }
     lines = [
         [label, f"{100 * np.mean(values):.0f}", *(f"{5 * value:.0f}" for value in values)]
         for label, values in table.items()
@@ -118,7 +120,7 @@ def search(library: SoundLibrary, labels: Labels, queries: Queries) -> None:
 
 
 def scales(library: SoundLibrary, labels: Labels, queries: Queries) -> None:
-    """Whether one number means the same for all queries: pooled pairs of queries and sounds."""
+    """Show how well one threshold works for all queries: pairs of queries and sounds, pooled."""
     pairs = [(text, label) for label, texts in queries.items() for text in texts]
     pairs += [(text, "") for text in QUERIES["nonsense"]["queries"]]
     found: dict[str, list[list[float]]] = {"relevance": [], "distance": []}
@@ -128,23 +130,23 @@ def scales(library: SoundLibrary, labels: Labels, queries: Queries) -> None:
         found["relevance"].append([hit.relevance for hit in hits])
         found["distance"].append([-hit.distance for hit in hits])
         truth.append([labels[hit.path] == label for hit in hits])
-    right, real = np.array(truth), np.array([bool(label) for _, label in pairs])
+    correct, real = np.array(truth), np.array([bool(label) for _, label in pairs])
     lines = []
     for name, values in found.items():
         scores = np.array(values)
         best = roc_auc_score(real, scores.max(axis=1))
-        ranked = np.take_along_axis(right, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+        ranked = np.take_along_axis(correct, np.argsort(-scores, axis=1, kind="stable"), axis=1)
         figures = (
             100 * ranked[real][:, :5].mean(),
-            roc_auc_score(right[real].ravel(), scores[real].ravel()),
-            average_precision_score(right[real].ravel(), scores[real].ravel()),
-            average_precision_score(right.ravel(), scores.ravel()),
+            roc_auc_score(correct[real].ravel(), scores[real].ravel()),
+            average_precision_score(correct[real].ravel(), scores[real].ravel()),
+            average_precision_score(correct.ravel(), scores.ravel()),
             best,
         )
         lines.append([name, f"{figures[0]:.1f}", *(f"{value:.3f}" for value in figures[1:])])
     header = ["ordered by", "P@5", "AUROC", "AP", "AP, with nonsense", "AUROC, real or nonsense"]
     show("One scale for all queries", header, lines)
-    reliability(np.array(found["relevance"])[real], right[real])
+    reliability(np.array(found["relevance"])[real], correct[real])
     top = np.sort(np.array(found["relevance"]), axis=1)[:, ::-1]
     shown = [
         [name, *(f"{value:.0%}" for value in np.percentile(part, [5, 25, 50, 75, 95]))]
@@ -157,21 +159,21 @@ def scales(library: SoundLibrary, labels: Labels, queries: Queries) -> None:
     show("Relevance as shown", ["", "5 %", "25 %", "median", "75 %", "95 %"], shown)
 
 
-def reliability(shown: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> None:
-    """How many of the pairs with some relevance are right."""
+def reliability(shown: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_]) -> None:
+    """Show the share of correct pairs by relevance."""
     edges = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0001)
     lines = []
     for low, high in itertools.pairwise(edges):
         inside = (shown >= low) & (shown < high)
         if inside.any():
-            share, mean = right[inside].mean(), shown[inside].mean()
+            share, mean = correct[inside].mean(), shown[inside].mean()
             span = f"{100 * low:.0f} to {min(100, 100 * high):.0f} %"
             lines.append([span, str(inside.sum()), f"{mean:.1%}", f"{share:.1%}"])
-    show("Relevance and truth", ["relevance", "pairs", "mean", "right"], lines)
+    show("Calibration of the relevance", ["relevance", "pairs", "mean", "correct"], lines)
 
 
 def words(data: Path, fold: int, model: str, work: Path, queries: Queries) -> None:
-    """Sound alone, words alone, and both, for names that say nothing, something, or wrong."""
+    """Compare search by sound, by words, and by both, for names with and without the class."""
     table: dict[str, list[str]] = {"sound": [], "words": [], "both": []}
     for named in ("nothing", "half", "mislead"):
         files = linked(data, fold, work / named / "recordings", named)
@@ -187,7 +189,7 @@ def words(data: Path, fold: int, model: str, work: Path, queries: Queries) -> No
                 for label, texts in queries.items()
             ]
             table[name].append(percentage(means))
-    header = ["P@5 by", "names say nothing", "half say the class", "and a fifth another one"]
+    header = ["P@5 by", "no classes in names", "the class in half", "and another in a fifth"]
     show("Words of names", header, [[name, *values] for name, values in table.items()])
 
 
@@ -202,7 +204,7 @@ def _by_words(library: SoundLibrary, text: str) -> list[str]:
 
 
 def copies(sound: Path, place: Path) -> list[Path]:
-    """A recording in eight forms, in a folder of their own: the data are only read."""
+    """Write a recording in eight forms to a separate folder; the data are only read."""
     waveform, rate = audio.decode(sound)
     fifth = np.zeros(2 * rate // 5, np.float32)
     forms = {
@@ -215,7 +217,7 @@ def copies(sound: Path, place: Path) -> list[Path]:
     made = []
     for form, (values, hertz) in forms.items():
         path = place / f"{sound.stem}.{form}"
-        with path.open("xb") as file:  # fails where something is, a link for instance
+        with path.open("xb") as file:  # fails if the path exists, for example as a link
             kind = path.suffix[1:].upper()
             soundfile.write(file, np.clip(values, -1, 1), hertz, format=kind)
         made.append(path)
@@ -223,7 +225,7 @@ def copies(sound: Path, place: Path) -> list[Path]:
 
 
 def duplicates(data: Path, fold: int, model: str, work: Path) -> None:
-    """Pairs of copies that are found, and pairs that are none."""
+    """Show the precision and recall of duplicate detection, in pairs."""
     originals = find_recordings(data, [fold])
     place = work / "copies"
     place.mkdir()
@@ -233,16 +235,20 @@ def duplicates(data: Path, fold: int, model: str, work: Path) -> None:
         for path in copies(data / "audio" / sound.name, place)
     }
     library, _ = make_library(work / "duplicates", model, files)
-    right = wrong = 0
+    correct = wrong = 0
     odd: list[str] = []
     for group in library.duplicates():
         stems = [Path(sound.path).name.partition(".")[0] for sound in group.sounds]
         same = [a == b for i, a in enumerate(stems) for b in stems[:i]]
-        right, wrong = right + sum(same), wrong + len(same) - sum(same)
+        correct, wrong = correct + sum(same), wrong + len(same) - sum(same)
         odd += [] if all(same) else [" and ".join(sorted(set(stems)))]
     pairs = len(originals) * 28
-    line = [f"{len(files)}", f"{100 * right / (right + wrong):.2f}", f"{100 * right / pairs:.2f}"]
-    header = ["files", "precision of pairs, %", "recall, %", "recordings taken for the same"]
+    line = [
+        f"{len(files)}",
+        f"{100 * correct / (correct + wrong):.2f}",
+        f"{100 * correct / pairs:.2f}",
+    ]
+    header = ["files", "precision of pairs, %", "recall, %", "recordings mistaken for copies"]
     show("Copies", header, [[*line, "; ".join(odd) or "none"]])
 
 
@@ -250,13 +256,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--model")
-    parser.add_argument("--midi", help="a model of the rendered sounds: measure those too")
+    parser.add_argument("--midi", help="model of the rendered sounds, to measure those, too")
     parser.add_argument("--fold", type=int, default=4)
     parser.add_argument("--queries", choices=["test", "development"], default="test")
     parser.add_argument("--only", choices=["search", "words", "duplicates", "midi"])
     options = parser.parse_args()
     if options.data is None or options.model is None:
-        print("needs recordings and a model that has not heard them: --data ESC-10 --model MODEL")
+        print("needs recordings and a model not trained on them: --data ESC-10 --model MODEL")
         return
     queries = QUERIES[options.queries]
     torch.manual_seed(0)

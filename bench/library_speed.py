@@ -1,9 +1,9 @@
-"""Time of a query on a library of drawn vectors, text encoder apart; what a vector index misses.
+"""Time of a query on a library of random vectors, without the text encoder; recall of the index.
 
     python bench/library_speed.py [--files 20000] [--windows 10] [--dim 256] [--repeat 20]
 
-Vectors lie in clusters of 100 windows or so, as those of sounds do. "LanceDB" is the bare query for
-ten windows: what is beyond it is scoring a thousand, merging and words.
+Vectors form clusters of about 100 windows, like those of sounds. "LanceDB" is the time of the bare
+query for ten windows; the rest is scoring a thousand, merging, and words.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def fill(store: Store, files: int, windows: int, dim: int, references: torch.Ten
 
 
 def _id(window: int) -> str:
-    """Spread like a hash."""
+    """Return an id that is distributed like a hash."""
     return f"{window * 2654435761 % 2**32:08x}-{window}"
 
 
@@ -98,7 +98,7 @@ def main() -> None:
         store = Store.create(Path(folder) / "x", options.dim, {"fingerprint": "", "model": ""})
         fill(store, options.files, options.windows, options.dim, references)
         background = BackgroundCache(store, lambda: references)
-        # Near some window, as what is looked for is.
+        # Queries are near some windows.
         some = store.rows(["vector"], "start = 0 AND file_id < '0000000000000100'")
         vectors = torch.tensor(some["vector"].to_pylist())
         queries = vectors + 0.5 * torch.randn(vectors.shape, generator=generator)
@@ -133,7 +133,7 @@ def main() -> None:
                 print(f"indexes made in {time.perf_counter() - started:.1f} s")
             else:
                 same = [len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)]
-                print(f"first ten the same as without it: {100 * np.mean(same):.1f} %")
+                print(f"first ten hits the same as without it: {100 * np.mean(same):.1f} %")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""How long the windows of a library should be: where the right second of a long file is found.
+"""Length of the windows of a library: how well a sound is located in a long file.
 
     python bench/library_windows.py ESC-10 run/model --fold 4
 
-Long files are made of recordings of one fold, one after another: 6 of the 10 classes once each, cut
-to 2.5 to 5 s so that no window fits by chance, 24 files. Each class of each file is asked for, in
-that file alone. ``found``: the middle of the best window lies in the right recording; ``off``:
-seconds between the window's beginning and the recording's; ``index``: seconds that indexing took.
+Each of 24 long files consists of recordings of one fold, one after another: 6 of the 10 classes
+once each, cut to 2.5 to 5 s so that no window fits by chance. Each class of each file is searched
+for in that file alone. ``found``: share of searches, in %, whose best window has its middle in the
+correct recording; ``off``, ``mean``: median and mean seconds between the starts of window and
+recording; ``index``: seconds of indexing.
 """
 
 import argparse
@@ -41,7 +42,7 @@ class Part(NamedTuple):
 
 
 def long_files(source: Path, fold: int, place: Path, seed: int) -> list[Part]:
-    """Write them, each in a folder of its own; what is where."""
+    """Write long files, each in a folder of its own; return where each recording is."""
     rng = np.random.default_rng(seed)
     by_label: dict[str, list[SourceSound]] = {}
     for sound in find_recordings(source, [fold]):
@@ -86,7 +87,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.model is None:
-        print("needs recordings and a model that has not heard them: ESC-10 MODEL")
+        print("needs recordings and a model not trained on them: ESC-10 MODEL")
         return
     with tempfile.TemporaryDirectory() as scratch:
         parts = long_files(given.source, given.fold, Path(scratch), given.seed)

@@ -1,4 +1,4 @@
-"""Fixtures of several files of the tests of libraries."""
+"""Fixtures that several files of this folder use."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def deaf(monkeypatch):
-    """Anything that embeds fails."""
+    """Return a function that makes all embedding fail from then on."""
 
     def fail(*_):
         raise AssertionError("a sound was embedded")

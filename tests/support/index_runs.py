@@ -19,7 +19,7 @@ def write_tones(folder: Path) -> Path:
 
 
 def check_whole(rows: list[dict]) -> set[str]:
-    """Every file has all its windows, each once; returns the files' names."""
+    """Check that every file has all its windows, each once; return the names of the files."""
     assert max(Counter(row["id"] for row in rows).values(), default=1) == 1
     by_path: dict[str, list[dict]] = {}
     for row in sorted(rows, key=lambda row: row["start"]):

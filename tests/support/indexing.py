@@ -1,4 +1,4 @@
-"""Indexing in processes of their own, with many small writes, that may be killed at any moment."""
+"""Indexing in separate processes, with many small writes, that can be killed at any moment."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ __all__ = ["kill_after", "start", "wait"]
 
 
 def start(library: Path, *folders: Path) -> tuple[Any, Any]:
-    """Start indexing; returns the process, and an event that it sets once it begins."""
+    """Start indexing; return the process, and an event that it sets when it begins."""
     begun = context.Event()
     process = context.Process(target=_index, args=(library, folders, begun))
     process.start()
@@ -20,7 +20,7 @@ def start(library: Path, *folders: Path) -> tuple[Any, Any]:
 
 
 def kill_after(started: tuple[Any, Any], seconds: float) -> int:
-    """Kill a process so many seconds after it began to index; its exit code."""
+    """Kill a process some seconds after it began to index; return its exit code."""
     process, begun = started
     assert begun.wait(180)
     time.sleep(seconds)

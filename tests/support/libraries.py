@@ -1,4 +1,4 @@
-"""Libraries without sounds: tables of vectors that are drawn, for the tests of searching."""
+"""Libraries without sounds: tables of random vectors, for the tests of searching."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ DIM = 8
 
 
 def draw(count: int, seed: int = 0) -> Tensor:
-    """Points of the joint space, (count, DIM)."""
+    """Return random points of the joint space, (count, DIM)."""
     return torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
 
 
@@ -27,14 +27,14 @@ REFERENCES = draw(40, seed=99)
 
 
 class Drawn:
-    """A store whose files are given as (path, root, words, windows x seconds), with a background.
+    """Store with random vectors for given files, and its background.
 
     Args:
-        folder: where the table goes.
-        files: for each file its path, root and words.
-        windows: windows of each file, of 1 s each; one vector for each in turn.
-        seed: of the vectors.
-        order: in which the rows are written; None for the order of the files.
+        folder: Folder of the table.
+        files: Path, root and words of each file.
+        windows: Number of windows of each file, 1 s each; None for one each.
+        seed: Random seed of the vectors.
+        order: Order in which the rows are written; None for the order of the files.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Drawn:
         unwanted_words: Sequence[str] = (),
         **filters: object,
     ) -> list[Hit]:
-        """Hits of vectors as terms."""
+        """Return the hits of a query with these vectors as terms."""
         terms = [*map(Term, texts), *(Term(sound, is_sound=True) for sound in sounds)]
         query = SearchQuery(
             terms, [*map(Term, without)], words, unwanted_words, SearchFilters(**filters)
@@ -95,7 +95,7 @@ class Drawn:
 
 
 def numbered_files(count: int) -> list[tuple[str, str, str]]:
-    """Files in three folders below one root, whose words are their number."""
+    """Return files in three folders below one root, each with its number as its words."""
     folders = ("", "rain/", "rain/heavy/")
     paths = [f"/sounds/{folders[i % 3]}{i}.wav" for i in range(count)]
     return [(path, "/sounds", f"number{i}") for i, path in enumerate(paths)]

@@ -34,13 +34,13 @@ def write_odd_names(folder: Path) -> Path:
 
 
 def counts(report) -> tuple[int, ...]:
-    """Added, changed, moved, removed, unchanged; nothing may have been skipped."""
+    """Return added, changed, moved, removed and unchanged; check that nothing was skipped."""
     assert report.skipped == ()
     return astuple(report)[:5]
 
 
 def vectors(library: SoundLibrary) -> dict[str, list]:
-    """Vectors and everything else that listening gave, by the file's name."""
+    """Return the vectors and all else that depends on the audio, by file name."""
     rows = library.store.rows().to_pylist()
     keys = ("start", "end", "duration", "digest", "vector", "ref_mean", "ref_std")
     found: dict[str, list] = {}
@@ -54,7 +54,7 @@ def paths(library: SoundLibrary) -> list[str]:
 
 
 def deny(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """As if the folder's permissions forbade listing it (which root may do all the same)."""
+    """Make listing a folder fail as if permissions forbade it (they do not apply to root)."""
     real = os.scandir
 
     def scandir(path):

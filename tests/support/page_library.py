@@ -1,4 +1,4 @@
-"""A small library of tones, hisses and odd file names, and its server, for tests of the page."""
+"""Small library of tones, hisses and odd file names, and its server, for tests of the page."""
 
 import threading
 import time
@@ -30,12 +30,12 @@ ODD_NAMES = (
 
 
 def write_sounds(root: Path) -> Path:
-    """Write 8 bells of 1 to 3 s, 6 stretches of rain of 4 to 9 s, and 7 short odd names."""
+    """Write 8 bells of 1 to 3 s, 6 files of rain of 4 to 9 s, and 7 short odd names."""
     for i in range(8):
         sound = tone(300.0 * (i + 1), 1.0 + i % 3, rate=RATE)
         write_audio(root / "bells" / f"bell {i}.wav", sound, RATE)
     for i in range(6):
-        # Silence first or last: whatever the model likes, somewhere the best second is a late one.
+        # Silence first or last, so that some files have a late best window with any model.
         parts = [silence(2.0, RATE), hiss(2.0 + i, 0.1 + 0.02 * i, seed=i, rate=RATE)]
         sound = np.concatenate(parts[:: 1 if i % 2 else -1])
         write_audio(root / "rain" / f"rain {i}.wav", sound, RATE)
@@ -45,7 +45,7 @@ def write_sounds(root: Path) -> Path:
 
 
 def make_library(folder: Path, bert: Path) -> SoundLibrary:
-    """The sounds, indexed with an untrained model of windows of 1 s."""
+    """Index the sounds with an untrained model whose windows are 1 s long."""
     tiny_model(bert).save_pretrained(folder / "model")
     library = SoundLibrary.create(folder / "page-library", folder / "model")
     library.add(find_sounds(write_sounds(folder / "sounds")))
@@ -54,7 +54,7 @@ def make_library(folder: Path, bert: Path) -> SoundLibrary:
 
 @contextmanager
 def served(library: SoundLibrary, access: Access | None = None) -> Iterator[str]:
-    """The address of the server while the context lasts; it runs in a thread of this process."""
+    """Serve a library from a thread of this process; the context gives the address."""
     config = uvicorn.Config(create_app(library, access), lifespan="on", log_level="warning")
     server = uvicorn.Server(config)
     with listening("127.0.0.1", 0) as own:
@@ -68,7 +68,7 @@ def served(library: SoundLibrary, access: Access | None = None) -> Iterator[str]
 
 
 def wait_for_map(address: str, seconds: float = 120) -> None:
-    """Wait until the server has drawn its map; the next start reads it from the disk."""
+    """Wait until the server has computed its map, which later servers read from disk."""
     end = time.monotonic() + seconds
     while httpx2.get(f"{address}/api/map").json()["state"] == "computing":
         if time.monotonic() > end:
