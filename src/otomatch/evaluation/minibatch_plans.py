@@ -136,7 +136,7 @@ def _excess(mean: Tensor, full: Plan) -> float:
 
 
 def _outside(full: Plan, batch: int) -> float:
-    """Return the mean mass outside the batch; another column is inside with odds (b-1)/(N-1)."""
+    """Return the mean mass outside the batch; for other columns, P(inside) = (b-1)/(N-1)."""
     total = len(full.plan)
     own = float(full.plan.diagonal().sum())
     return max(0.0, 1 - own) * (total - batch) / max(1, total - 1)
