@@ -21,7 +21,7 @@ def embedded(model, dataset):
 
 
 def per_query(report):
-    """The report without what was not ranked query by query."""
+    """Return the report without its transductive part."""
     return replace(report, transductive=None)
 
 

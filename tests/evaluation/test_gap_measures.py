@@ -129,7 +129,7 @@ def test_the_same_embeddings_give_the_same_figures_in_any_container():
 
 
 def test_captions_are_held_out_with_their_clips_and_with_clips_they_also_describe():
-    """Each twin clips differ from their captions in a direction of their own: no gap at all."""
+    """Twin clips differ from their captions in a separate direction each, so there is no gap."""
     twin = np.arange(20) // 2
     own = torch.nn.functional.normalize(cloud(10, dim=60), dim=1)[twin]
     noise = [0.01 * cloud(20, dim=60, seed=seed) for seed in (1, 2)]

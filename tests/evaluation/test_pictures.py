@@ -1,4 +1,4 @@
-"""Pictures of plans, spaces and confusions: what stands in them, checked against closed forms."""
+"""Pictures of plans, spaces and confusions: their contents, checked against closed forms."""
 
 import math
 import re

@@ -21,7 +21,7 @@ PROMPTS = ("a {label}", "the long {label} rising", "{label}")
 
 
 def write_sounds(root, labels, **columns):
-    """A data set without captions: tones of rising pitch, and what else a row says."""
+    """Write a data set of tones of rising pitch, without captions, with more columns."""
     rows = [("file_name", "caption", "label", *columns)]
     for i, label in enumerate(labels):
         write_audio(root / f"{i}.wav", tone(150.0 * 1.4**i, 0.1 + 0.02 * i))

@@ -1,4 +1,4 @@
-"""What studies train on and are tested on."""
+"""Training data and test sets of studies."""
 
 import csv
 from pathlib import Path

@@ -18,7 +18,7 @@ needs_marks = pytest.mark.skipif(sys.platform != "linux", reason="the peak is Li
 
 
 class Hungry(nn.Module):
-    """A loss that holds so many blocks of 2^20 bytes at once, after as many that it let go."""
+    """A loss that keeps ``blocks`` blocks of 2^20 bytes at once, after freeing as many."""
 
     def __init__(self, blocks):
         super().__init__()
@@ -50,7 +50,7 @@ def here(monkeypatch):
 
 
 def peaks():
-    """The growth of what a process does, now that nothing hides it."""
+    """Return the memory growth of three functions, in a process that keeps no freed memory."""
     give_back_freed_memory()
     kept = [torch.ones(2**23)]  # what is there before the call does not count
     del kept[0]

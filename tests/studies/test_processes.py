@@ -71,7 +71,7 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(settings, in_process
 
 
 def command_of(given, epochs):
-    """A process that runs a study of one arm."""
+    """Return a command that runs a study of one arm."""
     code = (
         "from rich.console import Console\n"
         "from pathlib import Path\n"
@@ -89,7 +89,7 @@ def command_of(given, epochs):
 
 
 def started(command, given):
-    """It, in a session of its own, once training is under way."""
+    """Start the command in a session of its own and return once training is under way."""
     process = subprocess.Popen(command, start_new_session=True)
     deadline = time.monotonic() + 120
     while not list(given.out.glob("cells/*/run/checkpoint/*")):

@@ -1,4 +1,4 @@
-"""Cases of retrieval that tests draw, and the naive loops as their oracle."""
+"""Random cases of retrieval, and their comparison with naive loops."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""Results of studies as tests make them up: no training, but all that one would give."""
+"""Made-up results of studies, with everything that real trainings would give."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ def results(
     seeds: Iterable[int] = (0, 1, 2),
     tests: Iterable[str] = RECORDINGS,
 ) -> Results:
-    """Every arm with every seed, with R@1 from ``clips(arm, seed, test)`` and nothing else."""
+    """Return outcomes of every arm and seed, with only R@1, from ``clips(arm, seed, test)``."""
     cells = list(product(arms, seeds))
     outcomes = []
     for (arm, seed), test in product(cells, tests):
@@ -46,7 +46,7 @@ def read_rows(text: str) -> list[dict[str, str]]:
 
 
 def arms_of_study(study: str) -> list[Arm]:
-    """A small grid with the factors of the study."""
+    """Return a small grid with the factors of the study."""
     grids: dict[str, list[dict[str, str | float]]] = {
         "losses": [{"loss": name} for name in ("m-LTM", "NT-Xent", "triplet (sum)")],
         "metric": [
@@ -90,7 +90,7 @@ STUDIES = ("losses", "metric", "epsilon", "noise", "batch", "scale", "transfer")
 
 
 def made_up(study: str, arms: Sequence[Arm] | None = None, seeds: int = 3) -> Results:
-    """Results of a study with every metric, as a whole grid would give them."""
+    """Return results of a study with every metric, as a whole grid would give them."""
     arms = arms_of_study(study) if arms is None else arms
     tests = (*RECORDINGS, "rendered-0") if study == "transfer" else RECORDINGS
     outcomes = [
@@ -105,7 +105,7 @@ def made_up(study: str, arms: Sequence[Arm] | None = None, seeds: int = 3) -> Re
 
 
 def extra_tables() -> dict[str, list[dict[str, Any]]]:
-    """What the study of the batch measures beside its grid."""
+    """Return extra tables as the batch study measures them."""
     return {
         "plan_approximation": [
             {"batch": batch, "scale": scale, "restricted": 4 / batch, "averaged": 40 / batch,
@@ -121,7 +121,7 @@ def extra_tables() -> dict[str, list[dict[str, Any]]]:
 
 
 def failed(found: Results, arm: Arm, error: str) -> Results:
-    """The same, with one more cell, which failed."""
+    """Return the results with one more cell, which failed."""
     failures = (*found.failures, Failure(arm, 0, error))
     return replace(found, failures=failures, planned=found.planned + 1)
 

@@ -5,7 +5,7 @@ from html import escape
 
 from otomatch.studies.plots.layout import StudyPicture
 from otomatch.studies.results import Results
-from otomatch.studies.summary import Section, sections
+from otomatch.studies.summary import SummarySection, sections
 from otomatch.studies.tables import TextTable
 
 PLOTS, ROWS, SUMMARY = "plots", "rows.csv", "summary.md"
@@ -67,7 +67,7 @@ def index_html(
     )
 
 
-def _section(section: Section) -> str:
+def _section(section: SummarySection) -> str:
     parts = [f"<h2>{escape(section.title)}</h2>"]
     parts += [f"<p>{escape(text)}</p>" for text in section.text]
     if section.items:

@@ -51,7 +51,7 @@ _READING = {
 
 
 @dataclass(frozen=True)
-class Section:
+class SummarySection:
     """A section of a summary.
 
     Attributes:
@@ -67,24 +67,24 @@ class Section:
     tables: tuple[TextTable, ...] = ()
 
 
-def sections(results: Results, notes: Iterable[str] = ()) -> list[Section]:
+def sections(results: Results, notes: Iterable[str] = ()) -> list[SummarySection]:
     """Return the sections of a summary, in order.
 
     Args:
         results: Results of a study, complete or not.
         notes: Further remarks on how the study was run.
     """
-    differences = Section("Differences", tables=tuple(difference_tables(results)))
+    differences = SummarySection("Differences", tables=tuple(difference_tables(results)))
     tabulated = (
-        Section("Results", tables=tuple(result_tables(results))),
+        SummarySection("Results", tables=tuple(result_tables(results))),
         differences,
-        Section("Beside the grid", tables=tuple(extra_tables(results.extra))),
-        Section("Failures", tables=_failures(results)),
+        SummarySection("Beside the grid", tables=tuple(extra_tables(results.extra))),
+        SummarySection("Failures", tables=_failures(results)),
     )
-    reading = Section("How to read this", _reading(results, bool(differences.tables)))
+    reading = SummarySection("How to read this", _reading(results, bool(differences.tables)))
     return [
-        Section("Question", (results.study.question,)),
-        Section(
+        SummarySection("Question", (results.study.question,)),
+        SummarySection(
             "What was run",
             (_progress(results), *notes),
             tuple(f"{name}: {value}" for name, value in results.provenance.items()),
