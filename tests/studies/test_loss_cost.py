@@ -50,7 +50,7 @@ def here(monkeypatch):
 
 
 def peaks():
-    """Return the memory growth of three functions, in a process that keeps no freed memory."""
+    """Return the memory growth of two functions, in a process that keeps no freed memory."""
     give_back_freed_memory()
     kept = [torch.ones(2**23)]  # what is there before the call does not count
     del kept[0]
