@@ -16,6 +16,14 @@ from tests.support.shared import shared_folder
 from tests.support.web import make_library, served, services, write_model, write_sounds
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects tests by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests that need a browser as slow."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     # Worker processes find tests.support.worker_fakes.

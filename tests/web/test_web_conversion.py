@@ -106,6 +106,7 @@ def test_high_rates_and_many_channels_become_what_browsers_play(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_memory_of_a_conversion_does_not_grow_with_the_length(tmp_path):
     give_back_freed_memory()
     growth = {}

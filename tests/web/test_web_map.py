@@ -106,6 +106,7 @@ def place(tmp_path, model) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_map_is_computed_aside_kept_and_made_anew_when_the_library_changes(place, monkeypatch):
     library = SoundLibrary.open(place / "library")
     with served(library) as client:
@@ -132,6 +133,7 @@ def test_the_map_is_computed_aside_kept_and_made_anew_when_the_library_changes(p
     SoundLibrary.open(place / "library").search("rain")  # the file does no harm there
 
 
+@pytest.mark.slow
 def test_sounds_whose_folder_was_moved_are_on_the_map_by_their_new_ids(tmp_path, model):
     before, after = tmp_path / "a", tmp_path / "b"
     stays = write_audio(write_sounds(before) / "! first.wav", tone(5000, 0.5))
@@ -158,6 +160,7 @@ def test_a_broken_file_is_no_map(place, content):
     assert keeper._read("x") is None
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_made_again(place):
     (place / "library" / "map.json").write_text("{")
     with served(SoundLibrary.open(place / "library")) as client:
@@ -165,6 +168,7 @@ def test_a_broken_file_is_made_again(place):
     assert json.loads((place / "library" / "map.json").read_text())["map"]["state"] == "ready"
 
 
+@pytest.mark.slow
 def test_a_library_that_can_only_be_read_has_a_map_all_the_same(place, monkeypatch):
     refused = []
 
@@ -190,6 +194,7 @@ def test_an_empty_library_has_an_empty_map(tmp_path, model):
         assert wait_for_map(client) == {"state": "empty", "points": [], "clusters": []}
 
 
+@pytest.mark.slow
 def test_a_map_that_cannot_be_made_says_so_and_harms_nothing(place, monkeypatch, caplog):
     monkeypatch.setattr(map_keeper, "TARGET", "otomatch.web.map_layout:no_such_function")
     with served(SoundLibrary.open(place / "library")) as client:
@@ -198,6 +203,7 @@ def test_a_map_that_cannot_be_made_says_so_and_harms_nothing(place, monkeypatch,
     assert "could not be computed" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_end_of_the_server_ends_the_computation(place, monkeypatch):
     monkeypatch.setattr(map_keeper, "TARGET", "tests.support.worker_fakes:hang")
     with served(SoundLibrary.open(place / "library")) as client:

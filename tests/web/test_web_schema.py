@@ -54,6 +54,7 @@ def document(address):
     return httpx2.get(f"{address}/api/openapi.json").json()
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing_wrong(address, tmp_path):
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     command = [

@@ -50,6 +50,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for entry in lists for child in entry.read_text().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_it_prints_its_address_and_ends_in_order_leaving_nothing(library, tmp_path, sign):
     with started(library, "--port", 0, folder=tmp_path) as (process, address):
@@ -69,6 +70,7 @@ def test_it_prints_its_address_and_ends_in_order_leaving_nothing(library, tmp_pa
     assert [p for p in tmp_path.iterdir() if p.name.startswith("otomatch")] == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_leaves_no_process(library, tmp_path):
     with started(library, "--port", 0, folder=tmp_path) as (process, address):
         sound = {"sound": ("a.wav", (library.parent / "sounds/high.wav").read_bytes())}
@@ -80,6 +82,7 @@ def test_a_server_that_is_killed_leaves_no_process(library, tmp_path):
         eventually(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()], 15)
 
 
+@pytest.mark.slow
 def test_what_a_killed_server_left_is_deleted_by_the_next_and_nothing_else(
     library, tmp_path, monkeypatch
 ):
@@ -102,6 +105,7 @@ def test_what_a_killed_server_left_is_deleted_by_the_next_and_nothing_else(
         assert [p.name for p in tmp_path.glob("otomatch-serve-*")] == ["otomatch-serve-other"]
 
 
+@pytest.mark.slow
 def test_with_a_token_the_address_that_is_printed_opens_everything(library, tmp_path):
     options = ("--host", "localhost", "--port", 0, "--token", "a&b=c/%?#long")
     with (
@@ -156,6 +160,7 @@ def test_on_windows_the_error_says_where_it_runs(library, monkeypatch):
     assert "on Windows, run it in WSL" in str(error)
 
 
+@pytest.mark.slow
 def test_otomatch_alone_loads_nothing_of_the_server():
     code = (
         "import sys, otomatch, otomatch.cli, otomatch.library\n"
@@ -166,6 +171,7 @@ def test_otomatch_alone_loads_nothing_of_the_server():
     assert found.returncode == 0, found.stderr
 
 
+@pytest.mark.slow
 def test_a_decoder_process_loads_no_more_than_it_needs():
     code = (
         "import sys, otomatch.web.decoding\n"

@@ -68,6 +68,7 @@ def test_long_sounds_are_sampled_and_show_the_same(tmp_path):
     assert (draw(path, 110.0, 190.0).mean(axis=0) > 128).all()
 
 
+@pytest.mark.slow
 def test_containers_are_drawn_too_short_or_long(tmp_path):
     for seconds in (1.0, 130.0):
         path = write_tone(tmp_path / f"{seconds:g}.m4a", "aac", seconds)
@@ -88,6 +89,7 @@ def test_silence_is_dark(tmp_path):
     assert draw(write_audio(tmp_path / "a.wav", silence(1.0))).max() == 0
 
 
+@pytest.mark.slow
 def test_an_hour_is_drawn_in_a_moment_without_being_held(tmp_path):
     give_back_freed_memory()
     path = tmp_path / "hour.wav"

@@ -197,6 +197,7 @@ def test_too_many_sounds_at_once_are_refused(library):
     assert "try again" in answer.json()["detail"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fake", "status", "says"),
     [
@@ -223,6 +224,7 @@ def test_a_decoder_that_fails_harms_neither_the_server_nor_the_next_sound(
         assert send(client, sound()).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_decoder_that_is_not_installed_is_said_to_be(library, tmp_path):
     recorded = write_tone(tmp_path / "a.webm", "libopus").read_bytes()
     with served(library) as client:
@@ -236,6 +238,7 @@ def test_a_decoder_that_is_not_installed_is_said_to_be(library, tmp_path):
         decoder.worker.close()
 
 
+@pytest.mark.slow
 def test_a_studio_recording_of_a_minute_is_taken(client):
     file = io.BytesIO()
     noise = np.stack([hiss(60, rate=48_000), hiss(60, seed=1, rate=48_000)], axis=1)

@@ -12,6 +12,7 @@ from otomatch.web.worker import WorkerCrashError, WorkerFailure, WorkerProcess, 
 from tests.support.web import eventually
 
 
+@pytest.mark.slow
 def test_a_process_is_kept_from_call_to_call():
     worker = WorkerProcess("tests.support.worker_fakes:echo")
     try:
@@ -28,6 +29,7 @@ def test_a_process_is_kept_from_call_to_call():
         worker.call(4, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [b"\xff{", b"[]", b"7", b"{}", b'{"error": 1}', b"[" * 100_000])
 def test_an_answer_that_makes_no_sense_ends_the_process(head):
     worker = WorkerProcess("tests.support.worker_fakes:babble")
@@ -40,6 +42,7 @@ def test_an_answer_that_makes_no_sense_ends_the_process(head):
         worker.close()
 
 
+@pytest.mark.slow
 def test_errors_of_otomatch_come_through_with_their_class():
     worker = WorkerProcess("tests.support.worker_fakes:refuse")
     try:
@@ -50,6 +53,7 @@ def test_errors_of_otomatch_come_through_with_their_class():
         worker.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_killed_in_time_or_at_the_end(tmp_path):
     worker = WorkerProcess("tests.support.worker_fakes:hang")
     worker.warm()
