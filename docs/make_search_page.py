@@ -1,7 +1,8 @@
-"""Take docs/search-page.png after the demonstration: python docs/make_search_page.py otomatch-demo.
+"""Take docs/search-page.png: python docs/make_search_page.py otomatch-demo, after the demonstration.
 
-The search page on a library of the demonstration's test scenes, some of them joined to longer takes
-so that hits have spans. Needs chromium; with the font Inter (fonts-inter) it looks as in README.
+The picture shows the search page with a library of the demonstration's test scenes, some of them
+joined to longer takes, so that hits have a best window. Requires chromium, and the font Inter
+(fonts-inter) to look as in README.
 """
 
 import re
@@ -29,7 +30,7 @@ TAKE = 4  # scenes in one of the longer files
 
 
 def write_sounds(scenes: list[Clip], root: Path) -> Path:
-    """Scenes by their first sound: single ones with their names, and takes of several."""
+    """Write the scenes to one folder per first sound, as single scenes and as takes of several."""
     kinds: dict[str, list[Clip]] = defaultdict(list)
     for clip in scenes:
         kinds[re.split(r" over |, then ", clip.label or "")[0]].append(clip)
@@ -46,7 +47,7 @@ def write_sounds(scenes: list[Clip], root: Path) -> Path:
 
 
 def write_take(clips: list[Clip], path: Path) -> None:
-    """Several scenes in one file, one after the other."""
+    """Write several scenes to one file, one after another."""
     parts: list[Waveform] = []
     for clip in clips:
         waveform, rate = soundfile.read(clip.path, dtype="float32")
@@ -56,7 +57,7 @@ def write_take(clips: list[Clip], path: Path) -> None:
 
 @contextmanager
 def served(library: Path) -> Iterator[str]:
-    """The address at which the command serves a library."""
+    """Serve a library with the command, and yield its address."""
     command = [sys.executable, "-m", "otomatch", "serve", str(library), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
         assert server.stdout is not None  # noqa: S101
@@ -70,7 +71,7 @@ def served(library: Path) -> Iterator[str]:
 
 
 def ask(page: Page, address: str) -> None:
-    """A query whose second hit has played for a moment, beside the map."""
+    """Run a query and play its second hit for a moment."""
     page.goto(f"{address}?q=warm+up")  # the first search loads the model
     page.locator(".hit .play").first.wait_for()
     page.wait_for_function("() => document.querySelector('#map-summary').textContent")
@@ -82,11 +83,11 @@ def ask(page: Page, address: str) -> None:
     page.wait_for_timeout(2500)
     page.locator("#toggle").click()
     page.mouse.move(0, 0)
-    page.wait_for_timeout(1500)  # the pictures
+    page.wait_for_timeout(1500)  # for the spectrograms
 
 
 def main(demo: Path) -> None:
-    """Index, serve, look."""
+    """Index the scenes, serve the library and take the picture."""
     picture = Path(__file__).parent / "search-page.png"
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         folder = Path(scratch)
@@ -102,7 +103,7 @@ def main(demo: Path) -> None:
             ask(page, address)
             page.screenshot(path=picture)
         chromium.close()
-    # Without the two lowest bits of each colour, which nobody sees, the file is a third smaller.
+    # Dropping the two lowest bits of each colour is invisible and makes the file a third smaller.
     image = Image.open(picture).convert("RGB").point(lambda value: value & 0xFC)
     image.save(picture, optimize=True)
 
