@@ -1,10 +1,10 @@
-"""Peak memory, beyond the inputs, and time of a loss and its backward pass. Memory: Linux only.
+"""Measure the peak memory beyond the inputs and the time of each loss with its backward pass.
 
     python bench/loss_memory.py [batch] [dim]
 
-Each loss runs in processes of its own, on one thread, with pairs whose captions carry as much noise
-as signal. MB are 2^20 bytes. One float32 matrix of 1024 x 1024 is 4 MB, one of float64 8 MB, so the
-figure also says how many of them live at once.
+Each loss runs in separate processes, on one thread, with pairs whose captions have as much noise as
+signal. MB are 2^20 bytes; memory is measured on Linux only. A 1024 x 1024 matrix takes 4 MB in
+float32 and 8 MB in float64, so the numbers also show how many matrices exist at once.
 """
 
 import sys

@@ -1,11 +1,11 @@
-"""Memory and time of a loss that 1, 2 and 4 processes share (gloo, on the CPU). Linux only.
+"""Measure memory and time of a loss shared by 1, 2 and 4 processes (gloo, on the CPU; Linux only).
 
     python bench/many_processes.py [batch] [dim]
 
-One global batch of float32 embeddings (default 4096 of width 256; captions with as much noise as
-signal), full metric, forward and backward. MB are 2^20 bytes, the rise of a process's resident
-memory, of the process where it is largest; each figure comes from fresh processes. Seconds are
-wall-clock, one thread per process: with fewer free cores than processes they cannot fall.
+Runs forward and backward on one global batch of float32 embeddings (4096 of width 256 by default;
+captions with as much noise as signal) with the full metric. Memory is the rise of resident memory
+of the process where it is largest, in units of 2^20 bytes, measured in fresh processes. Times are
+wall-clock with one thread per process; they cannot decrease with fewer free cores than processes.
 """
 
 import multiprocessing
@@ -34,7 +34,7 @@ PROCESSES = (1, 2, 4)
 
 
 def measure(rank, world, store, name, batch, dim, results):
-    give_back_freed_memory()  # or freed matrices below 32 MB still count
+    give_back_freed_memory()  # otherwise freed matrices below 32 MB still count
     torch.set_num_threads(1)
     place = {"init_method": f"file://{store}", "rank": rank, "world_size": world}
     dist.init_process_group("gloo", **place)
@@ -56,7 +56,7 @@ def measure(rank, world, store, name, batch, dim, results):
 
 
 def figures(world, name, batch, dim):
-    """MB, seconds and iterations, each the largest of the processes."""
+    """Return MB, seconds and iterations, each the maximum over the processes."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     with tempfile.TemporaryDirectory() as folder:

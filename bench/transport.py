@@ -1,12 +1,12 @@
-"""Transport plans and loss gradients: ours against POT and against back-propagation, on the CPU.
+"""Time transport plans against POT, and implicit gradients against unrolled ones, on the CPU.
 
     python bench/transport.py [threads]
 
-Every row is timed in the same run, as the median of repeated calls; the ratios say how many times
-as long the other way takes. The pairs are random unit vectors of dimension 64 whose captions
-carry as much noise as signal (noise 1) or less (0.5: sharp plans, the hardest for Sinkhorn).
-Plans: kernel exp(-C/epsilon), to a marginal error of 1e-6. Gradients: of the matching loss with
-epsilon 0.05, dimension 256, Mahalanobis metric, forward and backward.
+Times are medians of repeated calls in the same run; ratios are the time of POT, or of unrolling,
+divided by that of otomatch. The pairs are random unit vectors of dimension 64 whose captions have
+as much noise as signal (noise 1) or half as much (0.5: sharp plans, the hardest for Sinkhorn).
+Plans use the kernel exp(-C/epsilon) and have a marginal error of 1e-6. Gradients are those of the
+matching loss with epsilon 0.05, dimension 256 and a Mahalanobis metric, forward and backward.
 """
 
 import sys
@@ -23,7 +23,7 @@ from otomatch.transport.solvers import partial_sinkhorn, sinkhorn
 
 
 def pot_plan(cost, epsilon, mass):
-    """POT's plan, float64, to the same error (its balanced test is on the L2 marginal error)."""
+    """Compute POT's plan in float64 to the same error (POT tests the L2 error of the marginals)."""
     size = len(cost)
     weights = torch.full((size,), 1 / size, dtype=torch.float64)
     if mass is None:

@@ -1,4 +1,4 @@
-"""Retrieval metrics for embeddings of any model: python examples/evaluate_embeddings.py"""
+"""Compute retrieval metrics for any embeddings: python examples/evaluate_embeddings.py"""
 
 import torch
 

@@ -1,12 +1,12 @@
-"""Drop MatchingLoss into a training loop of your own: python examples/matching_loss.py"""
+"""Use MatchingLoss in your own training loop: python examples/matching_loss.py"""
 
 import torch
 
 import otomatch
 
 torch.manual_seed(0)
-sounds = torch.randn(512, 40)  # stands for your audio features
-words = sounds[:, :20] + 0.3 * torch.randn(512, 20)  # stands for your text features
+sounds = torch.randn(512, 40)  # placeholder for your audio features
+words = sounds[:, :20] + 0.3 * torch.randn(512, 20)  # placeholder for your text features
 
 audio_net, text_net = torch.nn.Linear(40, 32), torch.nn.Linear(20, 32)
 metric = otomatch.Mahalanobis(32)

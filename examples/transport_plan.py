@@ -1,4 +1,4 @@
-"""Match sounds and texts softly, all at once: python examples/transport_plan.py"""
+"""Match sounds and texts softly by optimal transport: python examples/transport_plan.py"""
 
 import torch
 
@@ -12,5 +12,5 @@ print(plan.plan.round(decimals=3))
 print(f"{plan.iterations} iterations, marginal error {plan.error:.1e}, {plan.converged=}")
 
 plan = otomatch.partial_sinkhorn(cost, epsilon=0.05, mass=0.6)
-print("partial: the worst match is left out")
+print("partial: the worst match gets almost no mass")
 print(plan.plan.round(decimals=3))
