@@ -27,9 +27,12 @@ from otomatch.training.sections import MatchingConfig
 
 FILE = "extra.json"
 PAIRS, PARTITIONS = 1024, 20
+"""Largest number of training pairs, and number of partitions, to compare plans on."""
 BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
+"""Batches whose plans are compared with the plan of all pairs."""
 COST_BATCHES = (*BATCHES[1:], 2048)
 LOSSES = ("matching", "ntxent", "triplet")
+"""Losses whose cost is measured, with batches of `COST_BATCHES`."""
 
 Rows = list[dict[str, Any]]
 

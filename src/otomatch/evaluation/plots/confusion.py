@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from otomatch.evaluation.classification import ClassificationReport
-from otomatch.evaluation.plots.style import (
-    PLAIN,
-    SMALL,
-    check_picture,
-    save,
-)
+from otomatch.evaluation.plots.style import PLAIN, SMALL, check_picture, save
 from otomatch.evaluation.tables import classification_size
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is optional, and slow to import
     from matplotlib.axes import Axes
 
 

@@ -19,10 +19,9 @@ from otomatch.evaluation.plots.style import (
     save,
 )
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is optional, and slow to import
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
-
 
 Shade = Literal["linear", "log"]
 _FAINTEST = 1e-3
