@@ -68,10 +68,13 @@ def test_fetch_tells_what_to_run_for_audiocaps_and_downloads_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("fetch", "folder"), "nothing to fetch"),
+        (("fetch", "folder"), "folder cannot be fetched; expected clotho, esc-50 or audiocaps"),
         (("fetch", "wavcaps"), "unknown data set 'wavcaps'"),
-        (("fetch", "esc-50", "--split", "train"), "--split is for clotho"),
-        (("check", "clotho"), "give its folder"),
+        (
+            ("fetch", "esc-50", "--split", "train"),
+            "--split works for clotho only; esc-50 has no splits",
+        ),
+        (("check", "clotho"), "clotho is the name of a data set; write clotho:FOLDER"),
         (("check", "clotho", "absent"), "no such folder"),
     ],
 )
