@@ -1,4 +1,4 @@
-"""Take docs/search-page.png: python docs/make_search_page.py otomatch-demo, after the demonstration.
+"""Take docs/search-page.png from a demonstration: python docs/make_search_page.py otomatch-demo.
 
 The picture shows the search page with a library of the demonstration's test scenes, some of them
 joined to longer takes, so that hits have a best window. Requires chromium, and the font Inter
