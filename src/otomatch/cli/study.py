@@ -14,7 +14,6 @@ from otomatch.studies.catalogue import STUDIES
 StudyName = StrEnum("StudyName", {name: name for name in STUDIES})  # type: ignore[misc]  # dynamic
 _SUMMARIES = " ".join(f"[bold]{study.name}[/]: {study.summary}." for study in STUDIES.values())
 
-
 app = typer.Typer()
 
 
@@ -24,18 +23,18 @@ def study(
     data: Annotated[
         list[str],
         typer.Option(
-            help="scenes:FOLDER composes scenes from labelled recordings (ESC-50 layout) and holds "
-            "the last fold out; scenes:midi renders them; a folder or NAME:FOLDER is taken as it "
-            "is, with its splits. Repeat for a second one (transfer)."
+            help="Data to study. scenes:FOLDER composes scenes from labelled recordings (ESC-50 "
+            "layout) and holds out the last fold, scenes:midi renders scenes, and a folder or "
+            "NAME:FOLDER is used with its own splits. Repeat for a second data set (transfer)."
         ),
     ],
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of every setting.")] = 3,
-    out: Annotated[
-        Path, typer.Option(help="Folder of all studies, which share their runs.")
-    ] = Path("studies"),
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for every setting.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder of all studies; they share their runs.")] = Path(
+        "studies"
+    ),
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="A glimpse in minutes: fewer settings, scenes and epochs."),
+        typer.Option("--quick", help="Preview in minutes, with fewer settings, scenes and epochs."),
     ] = False,
     config: Annotated[
         Path | None,
@@ -43,19 +42,21 @@ def study(
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Override a field of every run: section.field=value."),
+        typer.Option(
+            "--set", help="Override a field of every run: section.field=value. Repeatable."
+        ),
     ] = None,
     zeroshot: Annotated[
         str | None,
-        typer.Option(help="Labelled clips to classify, e.g. esc-50:DIR. Default: those of --data."),
+        typer.Option(help="Labelled clips to classify, e.g. esc-50:DIR. Default: those in --data."),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
 ) -> None:
-    """Answer a question by a grid of training runs, with tables, plots and honest error bars.
+    """Answer a question with a grid of training runs: tables, plots and confidence intervals.
 
-    A study that was stopped goes on when the same command is given again, and a second process
-    with the same command takes a share of the work. OUT/NAME gets rows.csv, summary.md, plots/ and
-    index.html; OUT/cells every training run.
+    The same command resumes an interrupted study, and a second process with the same command shares
+    the work. Results are in OUT/NAME: rows.csv, summary.md, plots/ and index.html. OUT/cells holds
+    every training run.
 
     Examples:
     otomatch study losses --data scenes:data/esc-50 --quick
@@ -85,7 +86,7 @@ def study(
     try:
         results = run_study(chosen, settings, console)
     except KeyboardInterrupt:
-        console.print("Stopped; the same command goes on.")
+        console.print("Stopped. The same command resumes.")
         raise typer.Exit(130) from None
     folder = settings.folder(chosen)
     done = results.planned - len(results.failures)
