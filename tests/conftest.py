@@ -1,14 +1,11 @@
 """Settings of the whole suite: no network, no shared cache, one seed; fixtures of all rooms."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from tests.support.browser import Visits, launched
 from tests.support.shared import shared_folder
 from tests.support.sounds import esc10_root
 from tests.support.tiny import tiny_model, write_bert, write_clap
@@ -60,36 +57,3 @@ def small_model(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         tiny_model(tiny_bert).save_pretrained(folder / "model")
 
     return shared_folder(tmp_path_factory, "small", write) / "model"
-
-
-@pytest.fixture(scope="module")  # Playwright keeps an event loop running, which others cannot have
-def chromium() -> Iterator[Any]:
-    """A browser; tests that need it are skipped where none is installed."""
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="session")
-def page_library(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Any:
-    """The library of the tests of the page."""
-    from tests.support.page_library import make_library
-
-    return make_library(tmp_path_factory.mktemp("page"), tiny_bert)
-
-
-@pytest.fixture(scope="session")
-def page_address(page_library: Any) -> Iterator[str]:
-    """The address of a server with the page, whose map is drawn."""
-    from tests.support.page_library import served, wait_for_map
-
-    with served(page_library) as address:
-        wait_for_map(address)
-        yield address
-
-
-@pytest.fixture
-def visits(chromium: Any, page_address: str) -> Iterator[Visits]:
-    """Opens pages, and fails if one logs an error, breaks its policy or asks another server."""
-    visits = Visits(chromium, page_address)
-    yield visits
-    visits.close()
