@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from otomatch.errors import LibraryError, ModelError
+from otomatch.errors import LibraryError, MissingLibraryError, ModelError
 from otomatch.library import SoundLibrary, find_sounds, open_or_create
 from tests.support.library_sounds import write_pitches
 from tests.support.tiny import tiny_model
@@ -56,9 +56,9 @@ def test_creating_over_something_is_refused(library, tmp_path, model_folder):
 
 
 def test_opening_nothing_says_how_to_make_a_library(tmp_path):
-    with pytest.raises(LibraryError, match="no library; check the name, or create"):
+    with pytest.raises(MissingLibraryError, match="no library; check the name, or create"):
         SoundLibrary.open(tmp_path / "none")
-    with pytest.raises(LibraryError, match="give a model"):
+    with pytest.raises(MissingLibraryError, match="give a model"):
         open_or_create(tmp_path / "none", None)
     with pytest.raises(ModelError):
         open_or_create(tmp_path / "none", tmp_path / "no-model")

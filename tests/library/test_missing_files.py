@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from otomatch.errors import LibraryError
+from otomatch.errors import LibraryError, LostFolderError
 from otomatch.library import SoundLibrary
 from tests.support.library_sounds import counts, deny, paths, write_growing_tones
 from tests.support.sounds import hiss, tone, write_audio
@@ -31,7 +31,7 @@ def test_a_renamed_root_needs_no_listening_and_its_old_name_is_removed_on_demand
     # Nothing tells a root that was renamed from one on a drive that is not mounted.
     assert counts(library.index(sounds.parent / "renamed")) == (3, 0, 0, 0, 0)
     assert len(library.sounds()) == 6
-    with pytest.raises(LibraryError, match=r"has 3 from there.*remove the folder"):
+    with pytest.raises(LostFolderError, match=r"has 3 from there.*remove the folder"):
         library.index(sounds)
     assert library.remove(sounds) == 3
     assert {sound.root for sound in library.sounds()} == {str(sounds.parent / "renamed")}
@@ -77,7 +77,9 @@ def test_an_unmounted_drive_deletes_nothing(library, sounds, state):
     elif state != "vanished":
         (sounds / ("deep" if state == "hollow" else "")).mkdir(parents=True)
         (sounds / "notes.txt").write_text("no sound")
-    with pytest.raises(LibraryError, match=r"mount it first.*remove the folder from the library"):
+    with pytest.raises(
+        LostFolderError, match=r"mount it first.*remove the folder from the library"
+    ):
         library.index(sounds)
     assert len(paths(library)) == 3
     with pytest.raises(LibraryError):

@@ -2,14 +2,21 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from otomatch.datasets.base import Skipped
 from otomatch.errors import InvalidInputError, LibraryError
 from otomatch.library import SoundLibrary
+from otomatch.library.contents import mean_vectors
+from otomatch.library.exporting import write_skipped
 from tests.support.library_sounds import write_odd_names
 
 
@@ -95,3 +102,33 @@ def test_removing_a_file_or_a_folder_leaves_the_rest_and_the_files(library, soun
     assert (sounds / "deep" / "hum.wav").is_file()
     assert library.remove(sounds.parent) == 1
     assert len(library) == 0
+
+
+def test_lists_and_exports_go_through_devices_and_never_make_a_folder(library, tmp_path):
+    pipe = tmp_path / "skipped.csv"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        text = pool.submit(pipe.read_text)
+        write_skipped(pipe, [Skipped("a.wav", "empty")])
+    assert text.result() == "file,reason\na.wav,empty\n"
+    assert pipe.is_fifo()
+    for write in (lambda path: library.export(path), lambda path: write_skipped(path, [])):
+        with pytest.raises(LibraryError, match=r"cannot be written \(there is no folder .*none"):
+            write(tmp_path / "none" / "out.csv")
+    assert not (tmp_path / "none").exists()
+
+
+def test_mean_vectors_are_the_means_of_each_file_s_windows(library):
+    sounds, means = mean_vectors(library.store)
+    assert sounds == library.sounds()
+    rows = library.store.rows(["file_id", "vector"]).to_pylist()
+    for sound, mean in zip(sounds, means, strict=True):
+        vectors = [row["vector"] for row in rows if row["file_id"] == sound.id]
+        assert len(vectors) == sound.windows
+        np.testing.assert_allclose(mean, np.mean(vectors, axis=0), atol=1e-6)
+
+
+def test_records_can_be_used_without_loading_torch_or_lancedb():
+    code = "import sys, otomatch.library.records; print({'torch', 'lancedb'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
