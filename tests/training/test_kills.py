@@ -112,7 +112,7 @@ def test_a_row_of_the_spectrum_that_a_kill_left_before_its_checkpoint_is_written
 @pytest.mark.parametrize("how_often", ["rarely", "often"])
 def test_a_run_killed_again_and_again_gives_the_same_bits(how_often, uninterrupted, tmp_path):
     folder, expected, _ = uninterrupted
-    moments = iter(np.random.default_rng(0).integers(5, 24, size=40).tolist())
+    moments = iter(np.random.default_rng(0).integers(8, 40, size=60).tolist())
     config, codes = folder / f"{how_often}.toml", [-9]
     while codes[-1] == -9:
         codes.append(killing.wait(killing.start(config, tmp_path / "run", next(moments))))

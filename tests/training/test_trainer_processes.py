@@ -173,7 +173,7 @@ def test_an_error_of_the_first_process_is_raised_in_all(pair, tones, tiny_bert, 
     (tmp_path / "config.toml").write_text(dump_toml(tiny_config(tones, tiny_bert)))
     arguments = (tmp_path / "config.toml", tmp_path / "run", cache)
     found = pair.attempt(training, [arguments] * 2)
-    assert all("is not empty and holds no run" in failure.text for failure in found)
+    assert all("is not empty and contains no run" in failure.text for failure in found)
     assert (tmp_path / "run" / "letter.txt").read_text() == "mine"
 
 
