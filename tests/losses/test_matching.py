@@ -190,7 +190,7 @@ def test_the_last_call_says_how_the_solver_fared():
     assert hurried.last.error > 1e-3
 
 
-def test_the_last_call_says_how_sharp_and_how_right_the_plan_was():
+def test_the_last_call_says_how_sharp_the_plan_was_and_how_much_of_it_is_diagonal():
     loss_fn = MatchingLoss(0.02)
     loss_fn(torch.eye(8), torch.eye(8), Identity(8))
     assert loss_fn.last.entropy == pytest.approx(math.log(8), abs=1e-6)

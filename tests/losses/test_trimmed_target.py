@@ -73,7 +73,7 @@ def test_the_trimmed_gradient_in_the_cost_is_target_minus_plan():
     torch.testing.assert_close(cost.grad, (target - plan) / 0.1, rtol=0, atol=1e-9)
 
 
-def test_the_trimmed_loss_is_zero_where_the_right_pairs_stand_out():
+def test_the_trimmed_loss_is_zero_where_the_matched_pairs_stand_out():
     points = torch.eye(10)[:, :6]
     text = points.clone()
     text[6:] = -torch.ones(6) / 6**0.5  # clips 6 to 9 at the origin, their captions far from all
@@ -143,7 +143,7 @@ def test_the_gradient_of_a_weighted_loss_is_target_minus_plan(clips):
     assert loss_fn.last.converged
 
 
-def test_a_batch_without_a_right_pair_teaches_nothing():
+def test_a_batch_without_a_matched_pair_teaches_nothing():
     audio, text = batch(6, 4)
     loss_fn = MatchingLoss(0.05, mass="auto", target="trimmed")
     loss = loss_fn(audio.requires_grad_(), text, Identity(4), weights=torch.zeros(6))

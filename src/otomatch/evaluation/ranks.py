@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from otomatch.errors import InvalidInputError, at_least
+from otomatch.errors import InvalidInputError, at_least, non_negative
 
 Array: TypeAlias = Tensor | npt.NDArray[Any]
 TextClip: TypeAlias = Array | Sequence[int] | Sequence[Sequence[int]]
@@ -107,8 +107,7 @@ def rank_scores(
             if ``block`` < 1.
     """
     at_least("block", block, 1)
-    if not 0 <= tolerance < float("inf"):
-        raise InvalidInputError(f"tolerance is {tolerance}; expected 0 or more, and finite")
+    non_negative("tolerance", tolerance)
     scores = as_matrix("scores", scores)
     pairs = relevant_pairs(text_clip, *scores.shape)
     for rows in blocks(len(scores), block):

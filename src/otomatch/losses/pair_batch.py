@@ -99,7 +99,8 @@ def prepare_pairs(
     """
     own = _describe(audio, text, clip_ids, weights)
     blocks = process_group.all_gather(own) if gather else [own]
-    raise_first(own.error, (block.error and str(block.error) for block in blocks))
+    messages = (None if block.error is None else str(block.error) for block in blocks)
+    raise_first(own.error, messages)
     _check_equal_settings(blocks)
     shard = Shard(tuple(block.rows for block in blocks))
     if shard.total == 0:
