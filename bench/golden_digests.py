@@ -141,7 +141,10 @@ class Work:
         (copies / "broken.wav").write_text("no sound")
         place, model = self.root / "library", self.run("plain") / "model"
         library = otomatch.SoundLibrary.create(place, model)
-        self.put("library/report", library.index(settled(sounds)))
+        # One by one: what threads read is embedded in the order in which they finish.
+        for path in sorted(settled(sounds).rglob("*.[fw]*")):
+            self.put(f"library/report/{path}", library.index(sounds, path.name))
+        self.put("library/report", library.index(sounds))
         return library
 
 
