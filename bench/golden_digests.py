@@ -46,6 +46,7 @@ from otomatch.evaluation import classify_embeddings, classify_scores, modality_g
 from otomatch.evaluation.minibatch_plans import plan_approximation
 from otomatch.library.contents import mean_vectors
 from otomatch.models.fingerprints import audio_fingerprint
+from otomatch.studies import cells
 from otomatch.studies.catalogue import STUDIES, GridInputs
 from otomatch.studies.catalogue.recipes import BASE
 from otomatch.studies.cells import make_cell
@@ -429,6 +430,7 @@ def digest_openapi(work: Work) -> None:
 def digest_keys(work: Work) -> None:
     """Digest configurations as resolved, keys of the studies' cells and text encoders."""
     configs = Path(__file__).parents[1] / "configs"
+    cells.TRAINING_VERSION = 1  # 2 since fields have other names, which `json_before` undoes
     Config.model_dump_json = json_before  # type: ignore[assignment,method-assign]
     for path in (None, *sorted(configs.glob("*.toml"))):
         config, name = load_config(path), path.name if path else "defaults"
