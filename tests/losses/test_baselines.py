@@ -61,7 +61,7 @@ def test_gradients_of_baselines_equal_finite_differences(loss_fn):
 
 
 def paired_scores(loss_fn, own, other):
-    """The loss of two pairs whose own scores are ``own`` and whose others are ``other``."""
+    """Return the loss of two pairs with score ``own``, and score ``other`` between them."""
     scores = torch.full((2, 2), other, dtype=torch.float64).fill_diagonal_(own)
     points = torch.ones(2, 1, dtype=torch.float64)
     return loss_fn(points, points, lambda _x, _y: (2 - 2 * scores).sqrt()).item()

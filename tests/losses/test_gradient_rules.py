@@ -96,7 +96,7 @@ def test_no_gradient_is_computed_where_none_is_wanted():
 
 
 def saved_numbers(loss_fn, size, dim):
-    """How many numbers autograd keeps for backward."""
+    """Count the numbers that autograd saves for backward."""
     audio, text = batch(size, dim, dtype=torch.float32)
     kept = {}
 

@@ -23,7 +23,7 @@ class Encoders(nn.Module):
 
 
 def given():
-    """What a reader of the page has already: a model, its embeddings, and batches."""
+    """Return the names that the page takes as given: a model, its embeddings, and batches."""
     sounds, model = torch.randn(CLIPS, 8), Encoders()
     captions = sounds + 0.1 * torch.randn(CLIPS, 8)
     with torch.no_grad():

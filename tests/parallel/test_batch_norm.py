@@ -20,7 +20,7 @@ from tests.support.sharding import (
 
 
 def normalised(norm, x, slope):
-    """Output, gradients and buffers after two passes, of this process."""
+    """Return this process's output, gradients and buffers after two passes."""
     norm = convert_batch_norm(copy.deepcopy(norm))
     norm(x + 1)
     x.requires_grad_()

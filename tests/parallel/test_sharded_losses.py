@@ -19,7 +19,7 @@ from tests.support.sharding import BATCH, CLIPS, EMPTY, EXACT, SIZES, Pair, bloc
 
 
 def loss_and_gradients(loss_fn, ground, sounds, words, clips=None, weights=None):
-    """Loss, its status, and the gradients of embeddings and parameters, of this process."""
+    """Return this process's loss, plan status, and gradients of embeddings and parameters."""
     model = Pair(ground)
     audio, text = model(sounds, words)
     audio.retain_grad()
@@ -106,7 +106,7 @@ def test_clips_may_be_numbered_by_tensors(group):
 
 
 def of_tied_embeddings(points):
-    """Gradients where the largest distance occurs many times, on every process."""
+    """Return gradients where the largest distance occurs many times, on every process."""
     audio = points.clone().requires_grad_()
     text = -points
     loss = MatchingLoss(0.1, gather=True, **EXACT)(audio, text.requires_grad_(), Identity())
@@ -189,7 +189,7 @@ def test_a_metric_that_breaks_on_one_process_is_named_on_all(group):
 
 
 def trained(loss_fn, sounds, words, wrap):
-    """Parameters and buffers after 20 steps of Adam with projection."""
+    """Return the loss and the state after 20 steps of Adam with projection."""
     model = convert_batch_norm(Pair(norm=True))
     joined = DistributedDataParallel(model) if wrap and world_size() > 1 else model
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)

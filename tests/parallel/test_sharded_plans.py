@@ -49,7 +49,7 @@ def test_a_plan_in_blocks_is_the_whole_plan(group, mass, epsilon):
 
 
 def collectives_of_a_plan(mass, epsilon, iterations, columns):
-    """How often each collective moved a vector of one number per column, or per row."""
+    """Count the collectives that move a vector of one number per column or per row."""
     calls = {"all_reduce": 0, "all_gather": 0}
     kept = {name: getattr(dist, name) for name in calls}
 

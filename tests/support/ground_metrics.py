@@ -10,7 +10,7 @@ NAMES = ["identity", "diagonal", "low-rank", "full"]
 
 
 def trained(name, dim, seed=0, dtype=torch.float64):
-    """A metric away from where it starts, as after some training: projected, off-diagonals set."""
+    """Return a metric as after some training: away from its start, and projected."""
     torch.manual_seed(seed)
     metric = GROUND_METRICS[name](dim).to(dtype)
     with torch.no_grad():

@@ -28,7 +28,7 @@ CLIPS = ["rain", "dog", "rain", "car", "dog", "rain", "bell"]
 
 
 def batch(size=7, dim=5, seed=0, noise=1.5, dtype=torch.float64):
-    """Unit embeddings of pairs that agree up to noise."""
+    """Return unit embeddings (size, dim) of pairs that agree up to noise."""
     random = torch.Generator().manual_seed(seed)
     audio = torch.randn(size, dim, generator=random, dtype=torch.float64)
     text = audio + noise * torch.randn(size, dim, generator=random, dtype=torch.float64)
@@ -37,7 +37,7 @@ def batch(size=7, dim=5, seed=0, noise=1.5, dtype=torch.float64):
 
 
 def full_metric(dim=5, seed=1, dtype=torch.float64):
-    """A Mahalanobis metric with sizeable off-diagonals."""
+    """Return a Mahalanobis metric with large off-diagonal entries."""
     random = torch.Generator().manual_seed(seed)
     root = torch.randn(dim, dim, generator=random, dtype=torch.float64)
     metric = Mahalanobis(dim).to(dtype)

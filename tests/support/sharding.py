@@ -29,7 +29,7 @@ BATCH, FEATURES, DIM = 13, 6, 5
 
 
 def blocks(sizes, rows):
-    """The rows of a tensor or list that each process holds; None stays None."""
+    """Split a tensor or list into the rows of each process; None stays None."""
     ends = list(accumulate(sizes))
     spans = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
     return [None if rows is None else rows[span] for span in spans]
