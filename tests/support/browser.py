@@ -97,7 +97,7 @@ class Visits:
         context = self.browser.new_context(
             base_url=self.address, **{"viewport": {"width": 1280, "height": 800}, **options}
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         self._contexts.append(context)
         page = context.new_page()
         page.on("console", self._console)
@@ -157,11 +157,11 @@ def until(page: Any, condition: str, it: object = None) -> None:
 
 def eventually(page: Any, condition: Callable[[], object]) -> None:
     """Wait for a condition in Python that events of the page bring about."""
-    for _ in range(1000):
+    for _ in range(3000):
         if condition():
             return
         page.wait_for_timeout(10)
-    raise AssertionError("still waiting after 10 s")
+    raise AssertionError("still waiting after 30 s")
 
 
 def settled(page: Any) -> None:

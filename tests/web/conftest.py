@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import torch
 from starlette.testclient import TestClient
@@ -88,6 +89,7 @@ def page_address(page_library: SoundLibrary) -> Iterator[str]:
     """Address of a server of the page."""
     with page_support.served(page_library) as address:
         page_support.wait_for_map(address)
+        httpx2.get(f"{address}/api/search?q=rain", timeout=120)  # the first one takes seconds
         yield address
 
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otomatch.library import SoundLibrary, find_sounds
+from otomatch.web.api_errors import ApiError
 from otomatch.web.open_files import open_sound
-from otomatch.web.problems import Problem
 from tests.support.sounds import tone, write_audio
 from tests.support.web import audio_path, ids, make_library, served, sound_of
 
@@ -152,7 +152,7 @@ def test_a_file_exchanged_between_look_and_opening_is_refused(tmp_path, monkeypa
     secret = write_audio(tmp_path / "secret.wav", tone(880, 0.5))
     opening = os.open
     monkeypatch.setattr(os, "open", lambda _path, *rest: opening(secret, *rest))
-    with pytest.raises(Problem, match="no longer exists"):
+    with pytest.raises(ApiError, match="no longer exists"):
         open_sound(sound_of(path))
 
 

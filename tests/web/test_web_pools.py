@@ -9,9 +9,9 @@ from starlette.requests import Request
 
 from otomatch.library import SoundLibrary
 from otomatch.web import spectrograms
+from otomatch.web.api_errors import ApiError
 from otomatch.web.limits import Limits
 from otomatch.web.pools import BoundedPool
-from otomatch.web.problems import Problem
 from tests.support.web import eventually, ids, served
 
 
@@ -72,7 +72,7 @@ def test_beyond_its_places_a_pool_refuses_at_once_and_says_when_to_come_again(ga
         pool = BoundedPool("pictures", workers=1, queue=2)
         jobs = [asyncio.ensure_future(pool.run(Client().request, gate, n)) for n in range(3)]
         await until(gate.began.is_set)
-        with pytest.raises(Problem, match=r"overloaded \(pictures\)") as caught:
+        with pytest.raises(ApiError, match=r"overloaded \(pictures\)") as caught:
             await pool.run(Client().request, gate, 3)
         assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "1"})
         gate.open.set()
@@ -108,7 +108,7 @@ def test_a_client_that_leaves_frees_its_place_in_the_queue(gate):
         second = asyncio.ensure_future(pool.run(leaving.request, gate, 1))
         await until(lambda: pool._taken == 2)
         leaving.left.set()
-        with pytest.raises(Problem) as caught:
+        with pytest.raises(ApiError) as caught:
             await second
         assert caught.value.status == 499
         await until(lambda: pool._taken == 1)
@@ -130,7 +130,7 @@ def test_one_who_leaves_does_not_take_the_job_from_the_others(gate):
         other = asyncio.ensure_future(pool.run(Client().request, gate, 1, key="a"))
         await until(lambda: waiting(pool, "a") == 2)
         leaving.left.set()
-        with pytest.raises(Problem):
+        with pytest.raises(ApiError):
             await first
         gate.open.set()
         assert await asyncio.gather(blocker, other) == [0, 1]
@@ -146,7 +146,7 @@ def test_a_job_dropped_by_all_is_begun_anew_for_the_next(gate):
         first = asyncio.ensure_future(pool.run(leaving.request, gate, 1, key="a"))
         await until(lambda: waiting(pool, "a") == 1)
         leaving.left.set()
-        with pytest.raises(Problem):
+        with pytest.raises(ApiError):
             await first
         again = asyncio.ensure_future(pool.run(Client().request, gate, 1, key="a"))
         await until(lambda: waiting(pool, "a") == 1)
@@ -159,7 +159,7 @@ def test_a_job_dropped_by_all_is_begun_anew_for_the_next(gate):
 
 def test_errors_reach_all_who_wait_and_free_the_place():
     def fail():
-        raise Problem(404, "gone")
+        raise ApiError(404, "gone")
 
     async def run() -> None:
         pool = BoundedPool("pictures", workers=1, queue=0)

@@ -11,8 +11,8 @@ from matplotlib import colormaps
 from PIL import Image
 
 from otomatch.studies.resources import give_back_freed_memory, memory_growth
+from otomatch.web.api_errors import ApiError
 from otomatch.web.open_files import open_sound
-from otomatch.web.problems import Problem
 from otomatch.web.spectrograms import draw_spectrogram, palette
 from tests.support.sounds import hiss, silence, tone, write_audio
 from tests.support.web import ids, sound_of, write_tone
@@ -105,7 +105,7 @@ def test_an_hour_is_drawn_in_a_moment_without_being_held(tmp_path):
 
 
 def test_a_span_outside_the_sound_is_400(tmp_path, client, library):
-    with pytest.raises(Problem, match="is empty"):
+    with pytest.raises(ApiError, match="is empty"):
         draw(write_audio(tmp_path / "a.wav", tone(440, 0.5)), 0.5, 0.9)
     place = f"/api/sounds/{ids(library)['high.wav']}/spectrogram"
     for span in ({"start": 3}, {"start": 0.3, "end": 0.2}, {"end": 0}):

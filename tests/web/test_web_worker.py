@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from otomatch.web.worker import WorkerCrashError, WorkerFailure, WorkerProcess, WorkerTimeoutError
+from otomatch.web.worker import WorkerCrashError, WorkerJobError, WorkerProcess, WorkerTimeoutError
 from tests.support.web import eventually
 
 
@@ -46,7 +46,7 @@ def test_an_answer_that_makes_no_sense_ends_the_process(head):
 def test_errors_of_otomatch_come_through_with_their_class():
     worker = WorkerProcess("tests.support.worker_fakes:refuse")
     try:
-        with pytest.raises(WorkerFailure, match="no luck") as caught:
+        with pytest.raises(WorkerJobError, match="no luck") as caught:
             worker.call("luck", 10)
         assert caught.value.kind == "AudioError"
     finally:

@@ -16,9 +16,9 @@ from otomatch import __version__
 from otomatch.library import SoundLibrary
 from otomatch.web import search_routes, sound_routes
 from otomatch.web.access import Access
+from otomatch.web.api_errors import ApiError, Detail, handle_errors
 from otomatch.web.guard import Guard
 from otomatch.web.limits import Limits
-from otomatch.web.problems import Detail, Problem, handle_problems
 from otomatch.web.services import Services
 
 STATIC = Path(__file__).parent / "static"
@@ -58,7 +58,7 @@ def create_app(
     )
     app.state.services = services
     app.locked = access.token is not None
-    handle_problems(app)
+    handle_errors(app)
     for router in (search_routes.router, sound_routes.router):
         app.include_router(router)
         _add_heads(app, router)
@@ -130,7 +130,7 @@ def _add_page(app: FastAPI, static: Path) -> None:
     async def page() -> Response:
         index = static / "index.html"
         if not index.is_file():
-            raise Problem(404, "the page is not installed; reinstall otomatch, or use the API")
+            raise ApiError(404, "the page is not installed; reinstall otomatch, or use the API")
         return FileResponse(index, headers={"Cache-Control": "no-cache"})
 
     both = ["GET", "HEAD"]

@@ -16,9 +16,9 @@ import soundfile
 import soxr
 
 from otomatch.audio.decoders import AudioStream, open_stream
+from otomatch.web.api_errors import ApiError
 from otomatch.web.limits import MEGABYTE
 from otomatch.web.open_files import OpenedSound, OpenFile
-from otomatch.web.problems import Problem
 
 MEDIA_TYPE = "audio/flac"
 
@@ -51,7 +51,7 @@ class Conversions:
 
         Raises:
             AudioError: The source cannot be decoded.
-            Problem: 413 if the result would be larger than the whole cache.
+            ApiError: 413 if the result would be larger than the whole cache.
         """
         if source.stamp in self._sizes:
             return
@@ -91,7 +91,7 @@ def convert(source: OpenedSound, target: Path, most: int) -> None:
 
     Raises:
         AudioError: The source cannot be decoded.
-        Problem: 413 if the file would be larger than ``most``.
+        ApiError: 413 if the file would be larger than ``most``.
     """
     with open_stream(source.path, suffix=source.suffix) as sound:
         rate = min(max(sound.rate, _RATES[0]), _RATES[1])
@@ -101,7 +101,7 @@ def convert(source: OpenedSound, target: Path, most: int) -> None:
             for part in _resampled(sound, rate, channels):
                 file.write(part)
                 if file.frames and target.stat().st_size > most:
-                    raise Problem(
+                    raise ApiError(
                         413,
                         f"{source.sound.path} would be larger than {most // MEGABYTE} MB when "
                         "converted for the browser; open the file itself instead",

@@ -6,7 +6,7 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import Field
 
 from otomatch.library.records import Sound
-from otomatch.web.problems import CONTROLS
+from otomatch.web.api_errors import CONTROLS
 from otomatch.web.searches import SearchOptions
 from otomatch.web.services import Services
 

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from otomatch.web.access import Access
-from otomatch.web.problems import Problem, problem_response
+from otomatch.web.api_errors import ApiError, error_response
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -78,19 +78,19 @@ class Guard:
         """Return the application, or a response in its place."""
         try:
             return self._check(scope, Headers(scope=scope)) or self.app
-        except Problem as problem:
+        except ApiError as error:
             if scope["path"] != "/":
-                return problem_response(problem)
+                return error_response(error)
             # A browser shows this text to a person.
-            headers = {"Cache-Control": "no-store", **(problem.headers or {})}
-            return PlainTextResponse(f"otomatch: {problem.detail}\n", problem.status, headers)
+            headers = {"Cache-Control": "no-store", **(error.headers or {})}
+            return PlainTextResponse(f"otomatch: {error.detail}\n", error.status, headers)
 
     def _check(self, scope: Scope, headers: Headers) -> Response | None:
-        """Return a response if the guard itself answers; raise Problem to reject the request."""
+        """Return a response if the guard itself answers; raise ApiError to reject the request."""
         self._check_host(headers)
         self._check_origin(headers)
         if self._in_progress >= self._streams:
-            raise Problem(
+            raise ApiError(
                 503, "the server is answering too many requests; try again", {"Retry-After": "1"}
             )
         if self._access.token is None:
@@ -105,7 +105,7 @@ class Guard:
     def _check_host(self, headers: Headers) -> None:
         named = headers.getlist("host")
         if len(named) != 1 or not self._access.knows(_without_port(named[0])):
-            raise Problem(
+            raise ApiError(
                 403,
                 f"the Host header is {', '.join(named) or 'missing'}, which is not a name of this "
                 f"server; {_PRINTED}",
@@ -115,11 +115,11 @@ class Guard:
         origin = headers.get("origin")
         foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if origin is None and foreign and headers.get("sec-fetch-mode") != "navigate":
-            raise Problem(403, _foreign("another site"))
+            raise ApiError(403, _foreign("another site"))
         if origin is not None:
             scheme, _, place = origin.partition("://")
             if scheme not in ("http", "https") or place != headers["host"]:
-                raise Problem(403, _foreign(origin[:80]))
+                raise ApiError(403, _foreign(origin[:80]))
 
     def _check_token(self, headers: Headers, token: str) -> None:
         kind, _, given = headers.get("authorization", "").partition(" ")
@@ -127,7 +127,7 @@ class Guard:
             return
         if _same(_cookie(headers, self._access.cookie_name), self._access.cookie_value):
             return
-        raise Problem(
+        raise ApiError(
             401,
             f"the token is missing or wrong; {_PRINTED}, or send the header "
             "Authorization: Bearer TOKEN",
@@ -137,7 +137,7 @@ class Guard:
     def _logged_in(self, query: dict[str, list[str]], scope: Scope) -> Response:
         """Set the session cookie and redirect to the address without the token."""
         if not _same(query.pop("token")[0], self._access.token or ""):
-            raise Problem(401, f"the token is wrong; {_PRINTED}", {"WWW-Authenticate": "Bearer"})
+            raise ApiError(401, f"the token is wrong; {_PRINTED}", {"WWW-Authenticate": "Bearer"})
         place = f"/?{urlencode(query, doseq=True)}" if query else "/"
         response = RedirectResponse(place, 303, {"Cache-Control": "no-store"})
         secure = scope["scheme"] == "https"

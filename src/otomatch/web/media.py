@@ -18,11 +18,11 @@ from starlette.types import Message, Receive, Scope, Send
 from otomatch.errors import AudioError
 from otomatch.library.records import Sound
 from otomatch.web import conversion, spectrograms
+from otomatch.web.api_errors import ApiError, error_response
 from otomatch.web.conversion import Conversions
 from otomatch.web.formats import media_type
 from otomatch.web.open_files import OpenedSound, OpenFile, open_sound
 from otomatch.web.pools import BoundedPool
-from otomatch.web.problems import Problem, problem_response
 
 CACHING = "private, no-cache"
 """Cache-Control header: only the browser caches the response, and revalidates it on every use."""
@@ -73,7 +73,7 @@ class Media:
         """Return a sound in a format that browsers can play, converting it if necessary.
 
         Raises:
-            Problem: 403, 404, 413, 499 or 503.
+            ApiError: 403, 404, 413, 499 or 503.
             AudioError: The file cannot be decoded.
         """
         source, kind = await self._light.run(request, self._open, sound)
@@ -87,7 +87,7 @@ class Media:
             await self._heavy.run(request, self._convert, source, key=("convert", stamp))
             converted = self._conversions.open(stamp)
         if converted is None:
-            raise Problem(
+            raise ApiError(
                 503, "too many sounds are being converted; try again", {"Retry-After": "5"}
             )
         return Playable(converted, conversion.MEDIA_TYPE, name, f"{stamp}-flac")
@@ -122,7 +122,7 @@ class Media:
                 self._conversions.make(source)
             except (OSError, soundfile.LibsndfileError, AssertionError) as error:
                 _LOGGER.error("%s could not be converted: %s", source.sound.path, error)
-                raise Problem(
+                raise ApiError(
                     503,
                     f"{source.sound.path} could not be converted for the browser; check that the "
                     "server has free disk space for temporary files (TMPDIR)",
@@ -172,7 +172,7 @@ class PlayableResponse(FileResponse):
             if message["type"] == "http.response.start" and message["status"] >= 400:
                 refused = message["status"]
                 size = self._playable.file.stat.st_size
-                await problem_response(_range_problem(refused, size))(scope, receive, send)
+                await error_response(_range_error(refused, size))(scope, receive, send)
             elif not refused:
                 await send(message)
 
@@ -182,14 +182,14 @@ class PlayableResponse(FileResponse):
             self._playable.file.close()
 
 
-def _range_problem(status: int, size: int) -> Problem:
+def _range_error(status: int, size: int) -> ApiError:
     if status == 416:
-        return Problem(
+        return ApiError(
             416,
             f"the requested range is outside the file, which has {size} bytes",
             {"Content-Range": f"bytes */{size}"},
         )
-    return Problem(status, "the Range header is malformed; expected, for example, bytes=0-1023")
+    return ApiError(status, "the Range header is malformed; expected, for example, bytes=0-1023")
 
 
 def etag(stamp: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from otomatch.library.records import Sound
-from otomatch.web.problems import Problem
+from otomatch.web.api_errors import ApiError
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_BINARY", 0)
 
@@ -72,7 +72,7 @@ def open_sound(sound: Sound) -> OpenedSound:
     """Open the file of a sound.
 
     Raises:
-        Problem: 404 if the file no longer exists, 403 if it cannot be read or its path leads
+        ApiError: 404 if the file no longer exists, 403 if it cannot be read or its path leads
             outside the folder that was indexed.
     """
     place = _inside(sound)
@@ -81,7 +81,7 @@ def open_sound(sound: Sound) -> OpenedSound:
     except FileNotFoundError:
         raise _gone(sound) from None
     except OSError as error:
-        raise Problem(403, f"{sound.path} cannot be read ({error.strerror})") from None
+        raise ApiError(403, f"{sound.path} cannot be read ({error.strerror})") from None
     opened = OpenedSound(handle, place, sound)
     try:
         if not stat.S_ISREG(opened.stat.st_mode):
@@ -89,9 +89,9 @@ def open_sound(sound: Sound) -> OpenedSound:
         # A folder may have been replaced by a link between the check and the opening.
         if not os.path.samestat(opened.stat, _inside(sound).stat()):
             raise _gone(sound)
-    except (Problem, OSError) as error:
+    except (ApiError, OSError) as error:
         opened.close()
-        raise error if isinstance(error, Problem) else _gone(sound) from None
+        raise error if isinstance(error, ApiError) else _gone(sound) from None
     return opened
 
 
@@ -102,7 +102,7 @@ def _inside(sound: Sound) -> Path:
         raise _gone(sound) from None
     # The indexed folder is not resolved again, so a link that replaced it is not followed.
     if not place.is_relative_to(sound.root):
-        raise Problem(
+        raise ApiError(
             403,
             f"{sound.path} leads outside the folder that was indexed ({sound.root}); index the "
             "folder that contains the file itself",
@@ -110,5 +110,5 @@ def _inside(sound: Sound) -> Path:
     return place
 
 
-def _gone(sound: Sound) -> Problem:
-    return Problem(404, f"{sound.path} no longer exists; index its folder again")
+def _gone(sound: Sound) -> ApiError:
+    return ApiError(404, f"{sound.path} no longer exists; index its folder again")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from otomatch.web.problems import Problem
+from otomatch.web.api_errors import ApiError
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class BoundedPool:
             key: Key of the job; concurrent calls with the same key share one job.
 
         Raises:
-            Problem: 503 if the queue is full, 499 if the client disconnected.
+            ApiError: 503 if the queue is full, 499 if the client disconnected.
         """
         job = self._shared.get(key) if key is not None else None
         if job is None or job.future.cancelled():
@@ -70,7 +70,7 @@ class BoundedPool:
 
     def _start(self, function: Callable[..., Any], arguments: Any, key: Hashable | None) -> _Job:
         if self._taken >= self._places:
-            raise Problem(
+            raise ApiError(
                 503,
                 f"the server is overloaded ({self.name}); try again in a second",
                 {"Retry-After": "1"},
@@ -115,7 +115,7 @@ async def _while_connected(request: Request, result: "asyncio.Future[T]") -> T:
         gone.cancel()
         await asyncio.wait({gone})
     if not result.done():
-        raise Problem(499, "the client disconnected")
+        raise ApiError(499, "the client disconnected")
     return result.result()
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from otomatch.web import dependencies as deps
-from otomatch.web.problems import Problem, documented, sentences
+from otomatch.web.api_errors import ApiError, documented, sentences
 from otomatch.web.schemas import SearchResponse
 from otomatch.web.searches import SearchOptions
 from otomatch.web.uploads import FIELD, Upload
@@ -86,7 +86,7 @@ async def search_by_sound(request: Request, services: deps.AppServices) -> Searc
         try:
             form = SearchForm.model_validate(dict(upload.fields))
         except ValidationError as error:
-            raise Problem(400, sentences(error.errors())) from None
+            raise ApiError(400, sentences(error.errors())) from None
         options, text = form.options(), deps.none_if_blank(form.q)
         # The first access loads the model.
         rate = await services.table.run(

@@ -14,8 +14,8 @@ from otomatch.errors import InvalidInputError, LibraryError
 from otomatch.library import SoundLibrary
 from otomatch.library.records import Hit, Sound
 from otomatch.web import schemas
+from otomatch.web.api_errors import ApiError
 from otomatch.web.catalogue import Catalogue, CatalogueKeeper, folder_name
-from otomatch.web.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Searches:
         """Return the sound with an id.
 
         Raises:
-            Problem: 404 if the library has no such sound.
+            ApiError: 404 if the library has no such sound.
         """
         known = self._catalogues.current().known.get(id)
         if known is not None:
@@ -141,8 +141,8 @@ class Searches:
         )
 
 
-def _unknown(id: str) -> Problem:  # noqa: A002
-    return Problem(404, f"the library has no sound {id[:40]!r}, or no longer has it; search again")
+def _unknown(id: str) -> ApiError:  # noqa: A002
+    return ApiError(404, f"the library has no sound {id[:40]!r}, or no longer has it; search again")
 
 
 def _sound_hit(hit: Hit, catalogue: Catalogue) -> schemas.SoundHit:

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from otomatch import __version__
+from otomatch.web.api_errors import documented
 from otomatch.web.dependencies import AppServices, PathSound, Seconds
 from otomatch.web.media import CACHING, PlayableResponse, etag, not_modified
-from otomatch.web.problems import documented
 from otomatch.web.schemas import Folder, Folders, Health, SoundMap
 from otomatch.web.spectrograms import HEIGHTS, MEDIA_TYPE, WIDTHS
 

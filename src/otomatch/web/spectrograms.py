@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from otomatch.audio.decoders import excerpts, open_stream
 from otomatch.audio.log_mel import LogMel, LogMelConfig
+from otomatch.web.api_errors import ApiError
 from otomatch.web.open_files import OpenedSound
-from otomatch.web.problems import Problem
 
 MEDIA_TYPE = "image/png"
 WIDTHS, HEIGHTS = (16, 2048), (16, 512)
@@ -59,12 +59,12 @@ def draw_spectrogram(
 
     Raises:
         AudioError: The file cannot be decoded.
-        Problem: 400 if the span is empty.
+        ApiError: 400 if the span is empty.
     """
     duration = source.sound.duration
     first, last = start or 0.0, duration if end is None else min(end, duration)
     if last <= first:
-        raise Problem(
+        raise ApiError(
             400,
             f"the span from {first:g} to {last:g} s is empty; choose one within the sound's "
             f"{duration:g} s",

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from otomatch.audio.waveform import Waveform
+from otomatch.web.api_errors import ApiError
 from otomatch.web.decoding import TARGET
 from otomatch.web.limits import MEGABYTE, Limits
-from otomatch.web.problems import Problem
-from otomatch.web.worker import WorkerCrashError, WorkerFailure, WorkerProcess, WorkerTimeoutError
+from otomatch.web.worker import WorkerCrashError, WorkerJobError, WorkerProcess, WorkerTimeoutError
 
 FIELD = "sound"
 """Name of the form field that contains the file."""
@@ -55,17 +55,17 @@ class Receiver:
         """Receive a form, pass it to ``use``, delete the file and return the awaited result.
 
         Raises:
-            Problem: 400, 408, 413, 415, 422 or 503; the message has the details.
+            ApiError: 400, 408, 413, 415, 422 or 503; the message has the details.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "multipart/form-data":
-            raise Problem(
+            raise ApiError(
                 415,
                 f"the request is not a form; send the sound as multipart/form-data, "
                 f"in the field {FIELD!r}",
             )
         if self._in_progress >= self._limits.uploads:
-            raise Problem(
+            raise ApiError(
                 503, "too many sounds are being uploaded; try again", {"Retry-After": "2"}
             )
         self._in_progress += 1
@@ -85,7 +85,7 @@ class Receiver:
             async with asyncio.timeout(self._limits.receive_seconds):
                 return await bounded.form(max_files=1, max_fields=16, max_part_size=16 << 10)
         except TimeoutError:
-            raise Problem(
+            raise ApiError(
                 408,
                 f"the sound was not received within {self._limits.receive_seconds:g} s; "
                 "send a shorter one",
@@ -94,11 +94,11 @@ class Receiver:
     async def _stored(self, form: FormData, use: "Callable[[Upload], Any]") -> Any:
         file = form.get(FIELD)
         if not isinstance(file, UploadFile):
-            raise Problem(400, f"the form has no file in the field {FIELD!r}")
+            raise ApiError(400, f"the form has no file in the field {FIELD!r}")
         if not file.size:
-            raise Problem(422, f"{file.filename!r} is empty (0 bytes); choose another file")
+            raise ApiError(422, f"{file.filename!r} is empty (0 bytes); choose another file")
         if file.size > self._limits.upload_bytes:
-            raise Problem(413, _too_large(self._limits.upload_bytes))
+            raise ApiError(413, _too_large(self._limits.upload_bytes))
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
         with tempfile.NamedTemporaryFile(dir=self._folder) as copy:
             while block := await file.read(MEGABYTE):
@@ -117,7 +117,7 @@ def _bounded(request: Request, most: int, limit: int) -> "Callable[[], Any]":
         message = await request.receive()
         taken += len(message.get("body", b""))
         if taken > most:
-            raise Problem(413, _too_large(limit))
+            raise ApiError(413, _too_large(limit))
         return message
 
     return receive
@@ -142,21 +142,21 @@ class Decoder:
         """Return the sound in mono at ``rate`` Hz, shape (samples,).
 
         Raises:
-            Problem: 408, 413 or 422; the message has the details.
+            ApiError: 408, 413 or 422; the message has the details.
         """
         limits = self._limits
         job = {"path": str(upload.path), "seconds": limits.upload_seconds, "rate": rate}
         try:
             _, samples = self.worker.call(job, limits.decode_seconds)
         except WorkerTimeoutError:
-            raise Problem(
+            raise ApiError(
                 408,
                 f"{upload.name}: decoding took longer than {limits.decode_seconds:g} s; "
                 "convert the file to WAV or FLAC",
             ) from None
         except WorkerCrashError:
-            raise Problem(422, f"{upload.name} crashed the decoder; {_CONVERT}") from None
-        except WorkerFailure as error:
+            raise ApiError(422, f"{upload.name} crashed the decoder; {_CONVERT}") from None
+        except WorkerJobError as error:
             raise _refused(upload, error, limits) from None
         return np.frombuffer(bytearray(samples), np.float32)  # writable, as torch requires
 
@@ -165,15 +165,17 @@ _SHORTEN = "trim it to the part you want to search with"
 _CONVERT = "save it as WAV, FLAC, MP3 or OGG and try again"
 
 
-def _refused(upload: Upload, error: WorkerFailure, limits: Limits) -> Problem:
+def _refused(upload: Upload, error: WorkerJobError, limits: Limits) -> ApiError:
     if error.kind == "SoundTooLongError":
-        return Problem(413, f"{upload.name} is longer than {limits.upload_seconds:g} s; {_SHORTEN}")
+        return ApiError(
+            413, f"{upload.name} is longer than {limits.upload_seconds:g} s; {_SHORTEN}"
+        )
     if error.kind == "MissingDecoderError":
-        return Problem(
+        return ApiError(
             422,
             f"{upload.name} may need a decoder that is not installed on the server; install it "
             f"there with: pip install 'otomatch[codecs]', or {_CONVERT}",
         )
     if error.kind == "MemoryError":
-        return Problem(422, f"{upload.name} takes too much memory to decode; {_CONVERT}")
-    return Problem(422, f"{upload.name} cannot be decoded as sound; {_CONVERT}")
+        return ApiError(422, f"{upload.name} takes too much memory to decode; {_CONVERT}")
+    return ApiError(422, f"{upload.name} cannot be decoded as sound; {_CONVERT}")

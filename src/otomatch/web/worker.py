@@ -37,7 +37,7 @@ class WorkerCrashError(OtomatchError):
     """The process died while it worked, or could not be used."""
 
 
-class WorkerFailure(OtomatchError):  # noqa: N818
+class WorkerJobError(OtomatchError):
     """The work raised one of otomatch's errors.
 
     Attributes:
@@ -89,7 +89,7 @@ class WorkerProcess:
         Raises:
             WorkerTimeoutError: The call took longer than ``timeout``; the process was killed.
             WorkerCrashError: The process died, or its answer was malformed and it was killed.
-            WorkerFailure: The function raised one of otomatch's errors.
+            WorkerJobError: The function raised one of otomatch's errors.
         """
         with self._lock:
             connection = self._started()
@@ -108,7 +108,7 @@ class WorkerProcess:
                 self._kill()
                 raise
         if "error" in head:
-            raise WorkerFailure(head["error"], head["message"])
+            raise WorkerJobError(head["error"], head["message"])
         return head["result"], payload
 
     def close(self) -> None:

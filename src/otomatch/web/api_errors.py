@@ -18,7 +18,7 @@ from otomatch.errors import AudioError, InvalidInputError, LibraryError, Otomatc
 _LOGGER = logging.getLogger(__name__)
 
 
-class Problem(Exception):  # noqa: N818
+class ApiError(Exception):
     """Request that cannot be answered as intended.
 
     Args:
@@ -70,26 +70,26 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-def problem_response(problem: Problem) -> JSONResponse:
-    """Return the response to a request that failed with a problem."""
-    headers = {"Cache-Control": "no-store", **(problem.headers or {})}
-    return JSONResponse({"detail": problem.detail}, problem.status, headers)
+def error_response(error: ApiError) -> JSONResponse:
+    """Return the response to a request that failed with an error."""
+    headers = {"Cache-Control": "no-store", **(error.headers or {})}
+    return JSONResponse({"detail": error.detail}, error.status, headers)
 
 
-_EXPECTED = (Problem, HTTPException, RequestValidationError, ClientDisconnect, OtomatchError)
+_EXPECTED = (ApiError, HTTPException, RequestValidationError, ClientDisconnect, OtomatchError)
 
 
-def handle_problems(app: FastAPI) -> None:
+def handle_errors(app: FastAPI) -> None:
     """Register handlers that answer every error of an application as `Detail`."""
 
-    async def on_problem(request: Request, error: Exception) -> JSONResponse:
-        problem = as_problem(error)
-        if problem.status == 405:
-            problem.headers = _allowed(app, request.url.path) or problem.headers
-        return problem_response(problem)
+    async def on_error(request: Request, error: Exception) -> JSONResponse:
+        answer = as_api_error(error)
+        if answer.status == 405:
+            answer.headers = _allowed(app, request.url.path) or answer.headers
+        return error_response(answer)
 
     for kind in (*_EXPECTED, Exception):
-        app.add_exception_handler(kind, on_problem)
+        app.add_exception_handler(kind, on_error)
 
 
 def _allowed(app: FastAPI, path: str) -> dict[str, str] | None:
@@ -111,28 +111,28 @@ _FRAMEWORK = {
 _LANCE = "lance error: "  # prefix of LanceDB's RuntimeErrors
 
 
-def as_problem(error: Exception) -> Problem:
-    """Convert an exception to the problem to answer with, and log those that are the server's."""
-    if isinstance(error, Problem):
+def as_api_error(error: Exception) -> ApiError:
+    """Convert an exception to the error to answer with, and log it if it is the server's fault."""
+    if isinstance(error, ApiError):
         return error
     if isinstance(error, HTTPException):
         detail = _FRAMEWORK.get(str(error.detail).partition(".")[0], str(error.detail))
-        return Problem(error.status_code, detail, dict(error.headers or {}))
+        return ApiError(error.status_code, detail, dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
-        return Problem(400, sentences(error.errors()))
+        return ApiError(400, sentences(error.errors()))
     if isinstance(error, ClientDisconnect):
-        return Problem(499, "the client disconnected")
+        return ApiError(499, "the client disconnected")
     if isinstance(error, InvalidInputError):
-        return Problem(400, str(error))
+        return ApiError(400, str(error))
     if isinstance(error, AudioError):
-        return Problem(422, str(error))
-    return _server_problem(error)
+        return ApiError(422, str(error))
+    return _server_error(error)
 
 
-def _server_problem(error: Exception) -> Problem:
+def _server_error(error: Exception) -> ApiError:
     if isinstance(error, LibraryError) or _LANCE in str(error):
         _LOGGER.error("%s", error)
-        return Problem(
+        return ApiError(
             503,
             "the library cannot be read: it was deleted, moved or damaged while it was being "
             "served; restore it, or index the sounds again and restart the server",
@@ -140,9 +140,9 @@ def _server_problem(error: Exception) -> Problem:
         )
     if isinstance(error, OtomatchError):
         _LOGGER.error("%s", error)
-        return Problem(500, str(error))
+        return ApiError(500, str(error))
     _LOGGER.error("request failed", exc_info=error)
-    return Problem(500, "the server failed unexpectedly; see its log for the details")
+    return ApiError(500, "the server failed unexpectedly; see its log for the details")
 
 
 CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
