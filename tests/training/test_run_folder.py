@@ -1,9 +1,15 @@
-"""The spectrum of a run on disk: a row per epoch, in order, whatever was left there before."""
+"""The folder of a run: its claim, and its spectrum with a row per epoch in order."""
 
 import pytest
 
 from otomatch.errors import RunError
-from otomatch.training.run_folder import read_spectrum, write_spectrum
+from otomatch.training.config import load_config
+from otomatch.training.run_folder import (
+    check_folder,
+    claim_folder,
+    read_spectrum,
+    write_spectrum,
+)
 
 
 def test_rows_come_back_by_epoch_in_seven_digits(tmp_path):
@@ -40,3 +46,23 @@ def test_a_spectrum_that_is_malformed_is_named(text, tmp_path):
     (tmp_path / "spectrum.csv").write_text(text)
     with pytest.raises(RunError, match=r"spectrum\.csv (is malformed|has no rows)"):
         read_spectrum(tmp_path)
+
+
+def test_what_a_killed_process_left_half_written_is_removed_when_the_run_is_claimed(tmp_path):
+    config, run = load_config(), tmp_path / "run"
+    check_folder(run, config)
+    claim_folder(run, config, "fingerprint", None)
+    (run / "model").mkdir()
+    left = [run / ".log.csv.0a1b.partial", run / "model" / ".README.md.2c3d.partial"]
+    for path in left:
+        path.write_text("half")
+    (run / ".model.4e5f.partial" / "text").mkdir(parents=True)
+    (run / "log.csv").write_text("epoch\n")
+    check_folder(run, config)
+    claim_folder(run, config, "fingerprint", None)
+    assert {path.name for path in run.rglob("*")} == {
+        "config.toml",
+        "data.sha256",
+        "log.csv",
+        "model",
+    }
