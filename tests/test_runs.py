@@ -1,4 +1,4 @@
-"""The scripts for the published figures: each runs from end to end, in miniature."""
+"""Scripts for the published figures: each runs from end to end, in miniature."""
 
 import json
 import os
@@ -38,7 +38,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Iterator[dict[str, Any]]:
-    """Miniatures of the data sets, and the environment that makes every script small."""
+    """Return an environment with miniature data sets, in which every script is fast."""
     root = tmp_path_factory.mktemp("runs")
     write_audiocaps(root / "audiocaps", clips=(8, 3, 3))
     write_clotho(root / "clotho", clips=(8, 3, 3))
@@ -58,7 +58,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Iterator
 
 
 def start(script: str, place: dict[str, Any], **variables: object):
-    """Run a script, which writes below OUT only; all of these tests share one OUT, as users may."""
+    """Run a script, which writes only below OUT; these tests share one OUT, as users may."""
     data = "clotho" if script == "clotho" else "audiocaps"
     environment = {**place, "DATA": place["ROOT"] / data, **variables}
     return subprocess.run(
@@ -73,7 +73,7 @@ def start(script: str, place: dict[str, Any], **variables: object):
 
 @pytest.fixture(scope="module")
 def finished(place) -> Callable[[str], str]:
-    """What a script prints when it runs to its end; each runs once."""
+    """Return the output of a script that runs to its end; each runs once."""
 
     @cache
     def run(script: str) -> str:
@@ -85,14 +85,14 @@ def finished(place) -> Callable[[str], str]:
 
 
 def table(text: str) -> list[dict[str, str]]:
-    """The rows of the Markdown table in a text, by the titles of its columns."""
+    """Return the rows of the Markdown table in a text, by column title."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def written(out: Path) -> dict[str, int]:
-    """When each model and checkpoint was written, and each report on zero-shot classification."""
+    """Return the modification time of each model, checkpoint and zero-shot report."""
     patterns = ("model.safetensors", "state.safetensors", "*-seed-*.json")
     return {str(p): p.stat().st_mtime_ns for name in patterns for p in out.rglob(name)}
 

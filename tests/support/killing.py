@@ -1,7 +1,7 @@
-"""Training runs in processes of their own that are killed (SIGKILL) at chosen moments.
+"""Training runs in separate processes that are killed (SIGKILL) at chosen moments.
 
 The processes are forked from a server that has imported everything but computed nothing, so each
-costs a fraction of a second.
+starts in a fraction of a second.
 """
 
 import json
@@ -24,8 +24,8 @@ context.set_forkserver_preload(
 def start(config: Path, run: Path, die_at: int | None = None, events: Path | None = None) -> Any:
     """Start training; the process kills itself just before its event number ``die_at``.
 
-    Events are optimiser steps and everything that Python changes in the run's folder. An
-    uninterrupted process writes the names of its events to ``events``.
+    Events are training steps and all changes that Python makes in the run's folder. A process that
+    is not killed writes the names of its events to ``events``.
     """
     process = context.Process(target=_train, args=(config, run, die_at, events))
     process.start()
@@ -33,7 +33,7 @@ def start(config: Path, run: Path, die_at: int | None = None, events: Path | Non
 
 
 def wait(process: Any, seconds: float = 60) -> int:
-    """Exit code of a process; negative for the signal that killed it."""
+    """Return the exit code of a process; negative for the signal that killed it."""
     process.join(seconds)
     if process.exitcode is None:
         process.kill()

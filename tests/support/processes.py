@@ -1,4 +1,4 @@
-"""Groups of processes for tests of distributed code: started once, then sent work.
+"""Process groups for tests of distributed code: started once, then given jobs.
 
 Starting a process costs seconds; a job costs milliseconds. A job is a function of a module that
 the tests can import, with arguments and a result that can be pickled.
@@ -15,14 +15,14 @@ import torch
 import torch.distributed as dist
 
 PRELOAD = ["otomatch.training.trainer", "transformers.models.bert.modeling_bert"]
-"""Imported once, by the server that all processes of the tests are forked from."""
+"""Modules that the fork server of all test processes imports once."""
 
 PATIENCE = 180
-"""Seconds until a job that hangs fails."""
+"""Seconds before a job that hangs fails."""
 
 
 class Failure:
-    """What a job raised, told without its traceback's objects."""
+    """Error that a job raised, with its traceback as text."""
 
     def __init__(self, error):
         self.error = error
@@ -53,7 +53,7 @@ class Group:
         return found
 
     def attempt(self, job, arguments):
-        """The same, with a `Failure` in place of what a job that raised would have returned."""
+        """Do the same, but return a `Failure` for a job that raised."""
         for pipe, args in zip(self.pipes, arguments, strict=True):
             pipe.send_bytes(pickle.dumps((job, args)))  # send() would share tensors' memory
         found = []

@@ -1,4 +1,4 @@
-"""What the tests of training runs share."""
+"""Helpers shared by the tests of training runs."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The published runs: their files say what was published, and run."""
+"""Published configurations: they state what was published, and run."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Miniatures of the three data sets."""
+    """Folder with miniatures of the three data sets."""
     root = tmp_path_factory.mktemp("data")
     write_audiocaps(root / "audiocaps", clips=(6, 2, 2))
     write_clotho(root / "clotho", clips=(6, 2, 2))

@@ -29,7 +29,7 @@ LONG = (
     "loss.mass=auto",
     "loss.target=trimmed",
 )
-"""Whatever a run goes on from: estimated weights, half-made steps, a text encoder that learns."""
+"""Every kind of state: estimated weights, accumulated gradients, a trained text encoder."""
 OFTEN = "run.checkpoint_minutes=1e-9"
 
 

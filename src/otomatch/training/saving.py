@@ -1,4 +1,4 @@
-"""What a run saves, and how it resumes: checkpoints, the best model, the final report."""
+"""Saving and resuming a run: checkpoints, the best model, the final report."""
 
 from dataclasses import asdict
 from pathlib import Path
