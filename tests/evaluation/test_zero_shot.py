@@ -170,7 +170,7 @@ def test_labels_are_needed_at_least_two(tmp_path, tiny_bert):
     rows = [("file_name", "caption"), ("0.wav", "a dog barks")]
     write_audio(tmp_path / "plain" / "0.wav")
     write_csv(tmp_path / "plain" / "captions.csv", rows)
-    with pytest.raises(DatasetError, match=r"none of its 1 clips has a label .*column 'label'"):
+    with pytest.raises(DatasetError, match=r"none of its 1 clips has a label, .*column 'label'"):
         zeroshot(model, tmp_path / "plain")
     alike = write_sounds(tmp_path / "alike", ["dog", "dog"])
     with pytest.raises(DatasetError, match="classes to choose from: dog; expected at least two"):
@@ -183,7 +183,7 @@ def test_labels_are_needed_at_least_two(tmp_path, tiny_bert):
     ("prompts", "message"),
     [
         ([], "no prompt; expected at least one"),
-        ("a sound", "'a sound' is the same for every class; put {label} where"),
+        ("a sound", "'a sound' is the same for every class; expected {label} in place"),
         (["a {label}", "a {LABEL}"], "'a {LABEL}' is the same for every class"),
         ("", "'' is the same for every class"),
     ],

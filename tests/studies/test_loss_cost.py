@@ -81,7 +81,7 @@ def test_a_loss_whose_process_is_killed_has_no_figures_and_says_why():
     found = measure_loss_cost(Killed(), 4, 4)
     assert math.isnan(found.seconds)
     assert math.isnan(found.megabytes)
-    assert "batch 4, dim 4 was ended from outside" in found.missing
+    assert "batch 4, dim 4 was killed" in found.missing
 
 
 def test_what_a_loss_raises_is_raised():
@@ -101,7 +101,7 @@ def test_where_no_peak_is_told_the_time_is_and_the_reason(here, monkeypatch, tmp
     found = measure_loss_cost("ntxent", 6, 3, **here)
     assert found.seconds > 0
     assert math.isnan(found.megabytes)
-    assert f"on this system ({sys.platform}) is not there" in found.missing
+    assert f"which this system ({sys.platform}) does not have" in found.missing
 
 
 @pytest.mark.parametrize("status", ["Name:\tpython\n", "VmRSS:\t 1024 kB\n"])
