@@ -124,7 +124,7 @@ def test_control_c_keeps_what_is_done_says_how_to_go_on_and_exits_with_130(libra
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "the same command goes on" in err
+    assert "the same command continues" in err
     assert "Traceback" not in err
     done = len(check_whole(rows(library)))
     assert f"{done} files added" in out
