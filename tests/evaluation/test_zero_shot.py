@@ -173,9 +173,9 @@ def test_labels_are_needed_at_least_two(tmp_path, tiny_bert):
     with pytest.raises(DatasetError, match=r"none of its 1 clips has a label, .*column 'label'"):
         zeroshot(model, tmp_path / "plain")
     alike = write_sounds(tmp_path / "alike", ["dog", "dog"])
-    with pytest.raises(DatasetError, match="classes to choose from: dog; expected at least two"):
+    with pytest.raises(DatasetError, match=r"1 classes to choose from \(dog\); expected at"):
         zeroshot(model, alike)
-    with pytest.raises(DatasetError, match="classes to choose from: none"):
+    with pytest.raises(DatasetError, match=r"0 classes to choose from \(none\)"):
         zeroshot(model, alike, classes=[])
 
 
