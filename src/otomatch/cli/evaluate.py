@@ -49,9 +49,10 @@ def evaluate(
     from otomatch.parallel import process_group
 
     process_group.initialize()
+    dataset = in_split(open_dataset(data), split)
     report = evaluator.evaluate(
         AudioTextModel.from_pretrained(model, device()),
-        in_split(open_dataset(data), split),
+        dataset,
         ks=integers("--recall", recall),
         map_ks=integers("--map", precision),
         progress=True,
