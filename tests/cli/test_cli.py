@@ -207,7 +207,7 @@ def test_noise_and_its_kind_are_options_of_training(tmp_path):
 def test_a_query_is_needed(place):
     done = otomatch("search", place / "library")
     assert done.returncode == 1
-    assert "give a text or a sound" in done.stderr
+    assert "give a text, a sound, or both" in done.stderr
 
 
 def test_another_loss_in_the_folder_of_a_run_is_refused_as_another_run(place):
