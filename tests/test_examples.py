@@ -18,6 +18,7 @@ def run(name: str, *arguments: object, monkeypatch: pytest.MonkeyPatch) -> None:
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
 
 
+@pytest.mark.slow
 def test_matching_loss_falls_to_less_than_half(monkeypatch, capsys):
     run("matching_loss.py", monkeypatch=monkeypatch)
     lines = capsys.readouterr().out.splitlines()
@@ -25,6 +26,7 @@ def test_matching_loss_falls_to_less_than_half(monkeypatch, capsys):
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_ddp_matching_loss_gives_the_same_losses_in_one_process_and_in_two(monkeypatch, capsys):
     run("ddp_matching_loss.py", monkeypatch=monkeypatch)
     alone = [float(line.split("KL")[1]) for line in capsys.readouterr().out.splitlines()]

@@ -18,6 +18,8 @@ from otomatch.training.config import load_config
 from tests.support.commands import served
 from tests.support.layouts import write_audiocaps, write_clotho, write_esc50
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs"
 SCRIPTS = sorted(path.stem for path in RUNS.glob("*.sh") if path.stem != "common")

@@ -60,6 +60,7 @@ def test_every_format_of_libsndfile_is_read(suffix, kind, subtype, deviation, tm
         assert best_match(waveform, sound, 200)[0] > 0.99
 
 
+@pytest.mark.slow
 @needs_av
 @pytest.mark.parametrize(
     ("name", "codec", "muxer"),

@@ -37,6 +37,7 @@ def test_the_filterbank_equals_librosas(config):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 2.345])
 def test_log_mel_equals_librosas(config, seconds):
@@ -77,6 +78,7 @@ def test_a_sound_shorter_than_a_window_is_padded_with_silence(samples):
     assert LogMel()(sound).shape == (4, 64)
 
 
+@pytest.mark.slow
 def test_an_hour_in_blocks_equals_an_hour_at_once(monkeypatch):
     config = LogMelConfig(sample_rate=2000, n_fft=64, hop=40, mels=8, high=1000)
     hour = torch.randn(3600 * 2000, generator=torch.Generator().manual_seed(0))

@@ -18,6 +18,7 @@ from tests.support.sounds import hiss, write_audio, write_container
 from tests.support.tiny import tiny_model
 
 
+@pytest.mark.slow
 @given(
     total=st.integers(1, 400),
     size=st.integers(1, 60),
@@ -42,6 +43,7 @@ def test_stretches_cover_a_waveform_however_it_comes_in_pieces(total, size, hop_
     assert len(found) == 1 + max(0, -(-(total - size - size // 50) // hop))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "starts"),
     [

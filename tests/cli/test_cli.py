@@ -61,6 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_compose_writes_what_was_asked_for(place):
     audio = list((place / "train" / "audio").iterdir())
     assert len(audio) == 24
@@ -204,12 +205,17 @@ def test_noise_and_its_kind_are_options_of_training(tmp_path):
             invoke(*arguments, *wrong)
 
 
-def test_a_query_is_needed(place):
-    done = otomatch("search", place / "library")
+@pytest.mark.slow
+def test_a_query_is_needed(place, tmp_path):
+    write_audio(tmp_path / "sounds" / "one.wav", tone(500, 0.5))
+    library = tmp_path / "library"
+    invoke("index", tmp_path / "sounds", "--model", place / "run/model", "--library", library)
+    done = otomatch("search", library)
     assert done.returncode == 1
     assert "give a text, a sound, or both" in done.stderr
 
 
+@pytest.mark.slow
 def test_another_loss_in_the_folder_of_a_run_is_refused_as_another_run(place):
     done = otomatch("train", "--run", place / "run", "--set", "loss.name=ntxent")
     assert done.returncode == 1
@@ -226,6 +232,7 @@ def test_evaluate_takes_the_test_split_unless_told_otherwise(place, tmp_path):
     assert json.loads(invoke(*arguments, "--split", "train"))["clips"] == 4
 
 
+@pytest.mark.slow
 def test_a_relative_data_folder_is_stored_so_that_the_run_resumes_from_anywhere(tmp_path):
     (tmp_path / "my.toml").write_text('[data]\npath = "sounds"\n')
     command = [sys.executable, "-m", "otomatch", "train", "--run", "r", "--config", "my.toml"]

@@ -19,6 +19,7 @@ def error_of(*arguments: object) -> str:
     return " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("search", "none", "rain"), ("index", "sounds", "--library")])
 def test_a_missing_library_shows_the_command_that_creates_one(tmp_path, monkeypatch, command):
     write_audio(tmp_path / "sounds" / "a.wav", tone(440, 0.2))
@@ -28,6 +29,7 @@ def test_a_missing_library_shows_the_command_that_creates_one(tmp_path, monkeypa
     assert not Path("none").exists()
 
 
+@pytest.mark.slow
 def test_an_emptied_folder_shows_the_command_that_removes_its_sounds(
     tmp_path, small_model, monkeypatch
 ):

@@ -29,11 +29,10 @@ def place(tmp_path_factory, tiny_bert):
 @pytest.fixture
 def titles(monkeypatch):
     """The headings of the figures that are written."""
-    from otomatch.evaluation.plots import plan as pictures
-    from otomatch.evaluation.plots import recall as curves
+    from otomatch.evaluation.plots import plan, recall, space, spectrum
 
     seen = []
-    for module in (curves, pictures):
+    for module in (plan, recall, space, spectrum):
         heading = module.heading
 
         def keeping(figure, *lines, heading=heading):
@@ -49,6 +48,7 @@ def test_every_command_that_draws_has_help(command):
     assert "Usage" in invoke("picture", command, "--help")
 
 
+@pytest.mark.slow
 def test_plan_draws_a_batch_of_the_test_split(place, titles, tmp_path):
     arguments = ("picture", "plan", place / "run/model", place / "data")
     out = invoke(*arguments, "--out", tmp_path / "plan.png", "--pairs", 6)
@@ -63,6 +63,7 @@ def test_plan_draws_a_batch_of_the_test_split(place, titles, tmp_path):
     assert not titles[0][1].startswith("mass")
 
 
+@pytest.mark.slow
 def test_the_seed_chooses_the_pairs_and_the_same_seed_gives_the_same_bytes(place, tmp_path):
     def drawn(seed):
         path = tmp_path / "plan.svg"
@@ -141,7 +142,7 @@ def test_pairs_are_drawn_by_lot_each_clip_once_with_a_caption_of_its_own(place):
     ],
 )
 def test_a_wrong_ending_is_refused_before_anything_is_read(arguments):
-    with pytest.raises(InvalidInputError, match=r"plan\.bmp: expected a name that ends in \.png"):
+    with pytest.raises(InvalidInputError, match=r"plan\.bmp: the name ends in \.bmp"):
         invoke("picture", *arguments, "--out", "plan.bmp")
 
 

@@ -36,6 +36,7 @@ def names(*arguments: object) -> list[str]:
     return [Path(hit["path"]).name for hit in json.loads(invoke("search", *arguments, "--json"))]
 
 
+@pytest.mark.slow
 def test_a_name_is_found_by_its_words_unless_they_are_not_wanted(library):
     assert names(library, "whistle")[0] == "whistle.wav"
     plain = names(library, "whistle", "--no-hybrid")

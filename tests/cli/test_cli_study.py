@@ -44,6 +44,7 @@ def test_help_names_every_study_and_shows_how_to_run_one():
     assert "otomatch study losses --data scenes:data/esc-50 --quick" in found
 
 
+@pytest.mark.slow
 def test_a_study_writes_its_rows_and_pages_and_says_where(study, tones, tmp_path):
     done = study("epsilon", "--data", str(tones))
     assert done.exit_code == 0, done.output
@@ -56,6 +57,7 @@ def test_a_study_writes_its_rows_and_pages_and_says_where(study, tones, tmp_path
     assert len(rows) == 6
 
 
+@pytest.mark.slow
 def test_the_study_of_the_batch_measures_plans_and_costs_once(study, tones, tmp_path, monkeypatch):
     from otomatch.studies import extra_tables
 
@@ -93,7 +95,7 @@ def test_an_output_folder_that_holds_something_else_names_the_option_to_choose_a
 def test_an_interrupted_study_says_how_to_go_on(study, tones, monkeypatch):
     monkeypatch.setattr(cells.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=130))
     done = study("losses", "--data", str(tones))
-    assert (done.exit_code, "the same command goes on" in done.output) == (130, True)
+    assert (done.exit_code, "The same command resumes" in done.output) == (130, True)
 
 
 @pytest.mark.parametrize(("name", "times"), [("losses", 2), ("transfer", 1)])
@@ -103,6 +105,7 @@ def test_the_number_of_data_sets_must_suit_the_study(study, tones, name, times):
     assert f"the study {name} takes {3 - times} data set(s), got {times}" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_transfer_measures_every_model_on_both_kinds_of_data(study, tones, tmp_path):
     write_tones(tmp_path / "others", clips=16, splits=("train", "val", "test", "train"))
     (tmp_path / "birds").symlink_to(tones)

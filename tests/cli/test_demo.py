@@ -25,6 +25,7 @@ def small_demo(folder, bert) -> str:
     return console.file.getvalue()
 
 
+@pytest.mark.slow
 @needs_midi
 def test_the_demonstration_trains_evaluates_and_searches_and_reuses_what_is_there(
     tiny_bert, tmp_path

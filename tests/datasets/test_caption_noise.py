@@ -284,6 +284,7 @@ def test_similar_noise_needs_vectors():
         add_caption_noise([["a"], ["b"]], 1.0, 0, kind="similar")
 
 
+@pytest.mark.slow
 def test_near_exchanges_of_a_large_set_take_seconds():
     n = 10_000
     labels = [row % 50 for row in range(n)]

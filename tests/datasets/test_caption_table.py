@@ -102,6 +102,7 @@ TEXT = st.text(
 ).map(str.strip)
 
 
+@pytest.mark.slow
 @given(
     captions=st.lists(st.lists(TEXT.filter(bool), min_size=1, max_size=4), min_size=3, max_size=3),
     splits=st.lists(st.sampled_from([None, "train", "test"]), min_size=3, max_size=3),

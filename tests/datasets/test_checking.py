@@ -136,6 +136,7 @@ def test_what_is_found_survives_json(tmp_path):
     assert data["parts"][-1]["seconds"]["total"] == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 @needs_real_captions
 def test_67_real_test_captions_of_audiocaps_are_shared_by_several_clips(tmp_path):
     rows = read_rows(REAL / "audiocaps_test.csv")

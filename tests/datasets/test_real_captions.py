@@ -15,6 +15,7 @@ from tests.support.layouts import (
 from tests.support.sounds import tone, write_audio
 
 
+@pytest.mark.slow
 @needs_real_captions
 @pytest.mark.parametrize(
     ("name", "sizes"),

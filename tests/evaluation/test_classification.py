@@ -116,6 +116,7 @@ def test_any_scores_give_what_the_naive_loops_give(case):
     assert report.map == pytest.approx(precision)
 
 
+@pytest.mark.slow
 @quick
 @given(scored(st.integers(-2, 2)))
 def test_ties_never_help_where_scikit_learn_shares_them_out(case):
@@ -131,6 +132,7 @@ def test_ties_never_help_where_scikit_learn_shares_them_out(case):
     assert classify_scores(np.array(scores), labels, names(count)).map <= expected + 1e-12
 
 
+@pytest.mark.slow
 @quick
 @given(scored(st.floats(-1, 1)), st.integers(0, 1000))
 def test_the_order_of_clips_and_of_classes_does_not_matter(case, seed):

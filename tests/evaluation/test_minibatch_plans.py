@@ -34,6 +34,7 @@ def test_all_figures_equal_the_naive_loops(size, batch, drawn):
     assert (found.batches, found.converged) == (per, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2, 3, 5])
 def test_the_mass_outside_is_its_mean_over_every_partition_there_is(batch):
     cost, per = costs(5), 5 // batch
@@ -64,6 +65,7 @@ def test_partitions_are_disjoint_batches_that_drop_a_rest_of_less_than_one():
     assert set(rows.flatten().tolist()) == set(range(11))  # another rest each time
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     st.integers(1, 12),
@@ -98,6 +100,7 @@ def test_larger_batches_approximate_the_whole_plan_better():
         assert values[0] > 1.3 * values[2]
 
 
+@pytest.mark.slow
 def test_more_partitions_come_nearer_to_the_whole_plan_but_not_to_it():
     cost = costs(24)
     few, many, more = (plan_approximation(cost, 0.1, 6, n).averaged for n in (2, 40, 150))
@@ -106,6 +109,7 @@ def test_more_partitions_come_nearer_to_the_whole_plan_but_not_to_it():
     assert more > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["full", "batch"])
 def test_the_order_of_the_pairs_does_not_matter(scale):
     cost = costs(24)

@@ -89,6 +89,7 @@ def test_a_partial_matching_has_the_entropy_of_the_pairs_it_keeps(drawn, tmp_pat
     assert f"entropy {math.log(2):.2f} nats; {math.log(2):.2f} for" in title(drawn[0])
 
 
+@pytest.mark.slow
 def test_a_logarithmic_shade_tells_small_shares_apart_that_a_linear_one_does_not(drawn, tmp_path):
     plan = torch.tensor([[0.495, 0.005], [0.005, 0.495]])
     for shade in ("linear", "log"):
@@ -233,6 +234,7 @@ def test_where_the_means_coincide_the_gap_has_no_direction(tmp_path):
     draw_space(points, points, range(5), tmp_path / "a.png", "x")
 
 
+@pytest.mark.slow
 def test_the_same_data_give_the_same_bytes(tmp_path):
     audio, text = cloud()
     for name in "ab":
@@ -272,6 +274,7 @@ def test_numbers_that_do_not_fit_are_left_out(tmp_path):
     assert not {"12345678", "6", "3"} & set(drawn_texts(tmp_path / "large.svg"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 90])
 def test_a_picture_of_any_number_of_classes_is_of_a_size_that_can_be_opened(classes, tmp_path):
     names = [f"class number {i}" for i in range(classes)]

@@ -54,6 +54,7 @@ def test_colours_differ_also_in_lightness_or_shape_and_all_show_on_white():
         assert 1.05 / (luminance(colour) + 0.05) > 2  # the yellow of the palette has 1.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", plots.PICTURES)
 def test_the_same_figure_gives_the_same_bytes_and_another_one_others(ending, tmp_path):
     def written(name, title):
@@ -74,6 +75,7 @@ def test_a_laid_out_figure_keeps_its_size_and_what_lies_beyond_the_page_is_not_c
     assert struct.unpack(">I", (tmp_path / "b.png").read_bytes()[16:20])[0] > 200
 
 
+@pytest.mark.slow
 def test_a_dollar_sign_in_a_title_is_no_formula(tmp_path):
     plots.save(drawn("half a $ and \\frac$"), tmp_path / "a.svg")
     assert (tmp_path / "a.svg").stat().st_size > 0
@@ -90,6 +92,7 @@ def test_a_picture_of_another_format_or_without_matplotlib_is_refused(tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_importing_the_module_loads_no_matplotlib_and_drawing_no_pyplot(tmp_path):
     code = (
         "import sys; from pathlib import Path; "

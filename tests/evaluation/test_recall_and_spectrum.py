@@ -172,6 +172,7 @@ def test_spectra_that_differ_in_number_or_hold_nan_are_refused(tmp_path):
             draw_spectrum(wrong, tmp_path / "a.png", "x")
 
 
+@pytest.mark.slow
 def test_the_same_data_give_the_same_bytes(tmp_path):
     for name in "ab":
         draw_recall({"a": report(), "b": report(seed=1)}, tmp_path / f"recall-{name}.svg", "x")

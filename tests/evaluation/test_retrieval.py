@@ -95,6 +95,7 @@ def test_scores_give_what_the_loops_give(case, block):
     assert_agrees(report, scores, [{clip} for clip in text_clip])
 
 
+@pytest.mark.slow
 @quick
 @given(small_tests(), st.integers(1, 9), st.data())
 def test_several_relevant_clips_per_caption_give_what_the_loops_give(case, block, data):
@@ -107,6 +108,7 @@ def test_several_relevant_clips_per_caption_give_what_the_loops_give(case, block
     assert_agrees(report, scores, clips_of)
 
 
+@pytest.mark.slow
 @quick
 @given(grids(), st.integers(1, 9))
 def test_embeddings_give_what_the_loops_give_on_exact_distances_for_any_block(case, block):

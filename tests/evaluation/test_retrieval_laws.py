@@ -83,6 +83,7 @@ def test_embeddings_in_a_narrow_cone_are_still_told_apart():
     assert wide.text_to_audio.recall[1] == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 3, 16, 39, 4096])
 def test_ranks_do_not_depend_on_the_block(block):
     audio, text, text_clip = random_embeddings(noise=4.0)
@@ -94,6 +95,7 @@ def test_ranks_do_not_depend_on_the_block(block):
     np.testing.assert_array_equal(found.captions_ahead, whole.captions_ahead)
 
 
+@pytest.mark.slow
 @quick
 @given(small_tests(), st.randoms(use_true_random=False))
 def test_reordering_clips_and_captions_changes_nothing(case, random):

@@ -30,6 +30,7 @@ def test_a_library_is_self_contained(library, tmp_path, model_folder, sounds):
     assert SoundLibrary.open(moved).search("a shrill hiss", k=3) == expected
 
 
+@pytest.mark.slow
 def test_vectors_of_another_model_are_refused(library, tmp_path, model_folder):
     other = tiny_model(model_folder.parent / "bert", seed=1)
     with pytest.raises(LibraryError, match="another model"):

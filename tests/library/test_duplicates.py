@@ -118,6 +118,7 @@ def test_a_similarity_out_of_range_is_an_error(similarity):
         find_duplicates([], [], similarity)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 99), gain=st.floats(0.05, 1), other=st.integers(100, 199))
 def test_correlation_is_symmetric_within_0_and_1_and_blind_to_level(

@@ -158,6 +158,7 @@ ODD = st.text(
 ).filter(lambda name: len(name.encode()) <= 240 and not name.startswith("."))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(names=st.lists(ODD, min_size=1, max_size=4, unique=True))
 @example(names=["it's", 'a "b"', "<i>x</i> & y", "100% _wild_", "-rf", "new\nline", "tab\t", " "])
@@ -184,6 +185,7 @@ def test_any_name_survives_the_whole_round(tmp_path_factory, small_model, names)
     assert {sound.path for sound in made.sounds()} == expected - {str(first)}
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(seconds=st.floats(0.001, 4.0), rate=st.sampled_from([8000, 32000, 48000]))
 @example(seconds=0.001, rate=8000)

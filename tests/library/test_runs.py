@@ -20,6 +20,8 @@ from tests.support.index_runs import COLUMNS, FILES, check_whole, expected, rows
 from tests.support.indexing import kill_after, start, wait
 from tests.support.sounds import hiss, tone, write_audio
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def sounds(tmp_path: Path) -> Path:

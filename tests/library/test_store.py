@@ -25,6 +25,7 @@ def library(tmp_path: Path, small_model: Path) -> Path:
     return tmp_path / "library"
 
 
+@pytest.mark.slow
 def test_many_small_runs_do_not_grow_the_folder_without_bound(
     library, sounds, tmp_path, small_model, monkeypatch
 ):

@@ -15,6 +15,7 @@ from tests.support.transport_oracles import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clips", [None, CLIPS])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("epsilon", [0.1, 0.5])
@@ -121,6 +122,7 @@ def test_what_backward_keeps_does_not_grow_with_the_iterations(kind):
     assert unrolled[1] > unrolled[0] + 40 * 2 * 64
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 @pytest.mark.parametrize("mass", [None, 0.9])
 def test_a_batch_of_1024_needs_less_than_130_megabytes(mass):

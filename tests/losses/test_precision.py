@@ -21,6 +21,7 @@ def hard_batches():
     yield "large", 1e4 * audio, 1e4 * text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [0.005, 0.05, 1.0])
 @pytest.mark.parametrize("case", [*hard_batches()], ids=lambda case: case[0])
 def test_float32_losses_and_gradients_are_finite(case, epsilon):

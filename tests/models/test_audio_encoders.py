@@ -30,6 +30,7 @@ def small():
     return encoder.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:ResNet38 without its checkpoint")
 @pytest.mark.parametrize("name", sorted(AUDIO_ENCODERS.keys() - {"clap"}))  # see test_clap
 def test_every_audio_encoder_keeps_the_protocol(name):

@@ -77,6 +77,7 @@ def test_odd_sounds_have_finite_vectors(model, waveform):
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(1))
 
 
+@pytest.mark.slow
 def test_a_file_of_ten_minutes_is_embedded(model, tmp_path):
     path = write_audio(tmp_path / "long.flac", hiss(600, rate=16000), 16000)
     vectors = model.embed_audio([path])

@@ -51,6 +51,7 @@ def their_text(theirs, captions):
     return torch.cat([clap.get_text_features(**t).pooler_output for t in tokens])
 
 
+@pytest.mark.slow
 @given(samples=st.lists(st.integers(1, CLAP_RATE), min_size=1, max_size=4), seed=st.integers(0, 99))
 @example(samples=[5], seed=0)  # periodic to the sample: silence between its harmonics
 @settings(max_examples=25, deadline=None)
@@ -172,6 +173,7 @@ def test_a_clap_is_evaluated_like_any_model(model, tmp_path):
     assert (report.clips, report.captions) == (8, 16)
 
 
+@pytest.mark.slow
 def test_the_command_line_indexes_with_a_clap_and_spans_end_with_their_sounds(tiny_clap, tmp_path):
     lengths = {"short": 0.3, "whole": 1.0, "long": 2.5}
     for i, (name, seconds) in enumerate(lengths.items()):

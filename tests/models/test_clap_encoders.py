@@ -18,6 +18,7 @@ def model(tiny_clap):
     return AudioTextModel.from_pretrained(tiny_clap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", ["false", "true"])
 @pytest.mark.parametrize("hidden", [0, 16])
 def test_a_clap_trains_frozen_or_not_with_heads_or_without(trainable, hidden, tiny_clap, tmp_path):

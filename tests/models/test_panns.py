@@ -27,6 +27,7 @@ def networks():
     return {name: fill(audio_encoder(name, "saved", dropout=0.0)) for name in NAMES}
 
 
+@pytest.mark.slow
 @needs_facts
 @pytest.mark.parametrize("name", NAMES)
 def test_features_and_vectors_are_those_of_the_original_network(name, networks):
@@ -55,6 +56,7 @@ def test_a_network_has_the_published_number_of_entries_without_front_end_and_cla
     assert len(networks[name].state_dict()) == ENTRIES[name] - len(LEFT_OUT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "frames"), [("Cnn10", 53), ("Cnn14", 65), ("ResNet38", 71)])
 def test_a_network_computes_what_its_published_weights_spell_out(name, frames, networks):
     features = torch.stack(clips([frames] * 2))

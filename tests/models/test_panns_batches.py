@@ -11,6 +11,7 @@ from tests.support.encoders import NarrowCnn, NarrowResNet, clips, fill, filled,
 from tests.support.sounds import hiss
 
 
+@pytest.mark.slow
 @given(
     lengths=st.lists(st.integers(1, 150), min_size=2, max_size=5),
     fill_value=st.sampled_from([0.0, -100.0, 1e4, float("nan")]),

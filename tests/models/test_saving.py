@@ -19,6 +19,7 @@ def copy(folder, to):
     return shutil.copytree(folder, to / "copy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ground", sorted(GROUND_METRICS))
 @pytest.mark.parametrize("trainable", [False, True])
 def test_a_saved_model_comes_back_exactly(ground, trainable, tiny_bert, tmp_path):

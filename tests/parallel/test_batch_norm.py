@@ -40,6 +40,7 @@ NORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NORMS)
 @pytest.mark.parametrize("sizes", [SIZES, EMPTY], ids=["uneven", "empty"])
 def test_global_batch_norm_is_batch_norm_of_the_global_batch(group, name, sizes):

@@ -210,6 +210,7 @@ def trained(loss_fn, sounds, words, wrap):
 MATCHING = MatchingLoss(0.3, 0.7, "trimmed", tolerance=1e-10, gather=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss_fn", "wrap"),
     [(MATCHING, True), (MATCHING, False), (NTXentLoss(gather=True), True)],

@@ -29,6 +29,7 @@ def uneven(rows=BATCH, columns=9):
     return cost, a / a.sum(), b / b.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mass", [None, 0.6, 1.0])
 @pytest.mark.parametrize("epsilon", [0.05, 0.002], ids=["kernel", "log domain"])
 def test_a_plan_in_blocks_is_the_whole_plan(group, mass, epsilon):

@@ -46,6 +46,7 @@ def truth(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @needs_midi
 def test_rendered_scenes_are_classified_by_those_of_a_single_sound(tmp_path):
     data = prepare(["scenes:midi"], tmp_path / "data", draws=1)

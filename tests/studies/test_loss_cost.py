@@ -62,6 +62,7 @@ def peaks():
     return memory_growth(one_after_the_other), memory_growth(lambda: kept.append(torch.ones(2**21)))
 
 
+@pytest.mark.slow
 @needs_marks
 def test_growth_is_the_peak_of_memory_in_use_and_not_its_sum():
     first, second = module._apart(peaks)
@@ -69,6 +70,7 @@ def test_growth_is_the_peak_of_memory_in_use_and_not_its_sum():
     assert second == pytest.approx(8, abs=1)
 
 
+@pytest.mark.slow
 @needs_marks
 def test_the_memory_of_a_loss_is_what_it_holds_at_its_peak():
     found = measure_loss_cost(Hungry(40), 4, 4, budget=0)
@@ -77,6 +79,7 @@ def test_the_memory_of_a_loss_is_what_it_holds_at_its_peak():
     assert found.missing is None
 
 
+@pytest.mark.slow
 def test_a_loss_whose_process_is_killed_has_no_figures_and_says_why():
     found = measure_loss_cost(Killed(), 4, 4)
     assert math.isnan(found.seconds)
@@ -84,6 +87,7 @@ def test_a_loss_whose_process_is_killed_has_no_figures_and_says_why():
     assert "batch 4, dim 4 was killed" in found.missing
 
 
+@pytest.mark.slow
 def test_what_a_loss_raises_is_raised():
     with pytest.raises(LookupError, match="no loss for 4 pairs"):
         measure_loss_cost(Broken(), 4, 4)

@@ -17,6 +17,7 @@ from tests.support.sounds import write_csv
 from tests.support.tiny import tiny_model, write_tones
 
 
+@pytest.mark.slow
 def test_a_model_is_measured_as_evaluate_and_zeroshot_measure_it(tiny_bert, tmp_path):
     root = write_tones(tmp_path / "tones", clips=16)
     rows = [line.split(",") for line in (root / "captions.csv").read_text().splitlines()]

@@ -59,6 +59,7 @@ def cell_texts(found: Results) -> list[str]:
     return [cell for t in tables for row in (t.header, *t.rows) for cell in row]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_writes_tables_pictures_and_a_page_whose_links_exist(study, tmp_path):
     found = made_up(study, seeds=1)
@@ -96,6 +97,7 @@ def test_a_study_without_any_outcome_writes_what_it_asks_and_what_is_missing(tmp
     assert read_rows((tmp_path / "rows.csv").read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 @pytest.mark.parametrize("kept", ["one outcome", "nothing measured"])
 def test_parts_of_a_study_can_be_written(study, kept, tmp_path):
@@ -112,6 +114,7 @@ def test_parts_of_a_study_can_be_written(study, kept, tmp_path):
     assert bool(page.alts) == (kept == "one outcome")
 
 
+@pytest.mark.slow
 def test_names_with_markup_come_out_as_they_are(tmp_path):
     arms = [Arm(HOSTILE, {"loss": HOSTILE}), Arm("m-LTM", {"loss": "m-LTM"})]
     found = made_up("losses", arms, seeds=1)
@@ -133,6 +136,7 @@ def test_names_with_markup_come_out_as_they_are(tmp_path):
     assert not any("<b>" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_svgs_are_the_same_bytes_every_time(tmp_path):
     found = made_up("losses", seeds=1)
     for name in ("first", "second"):
@@ -142,6 +146,7 @@ def test_svgs_are_the_same_bytes_every_time(tmp_path):
     assert ElementTree.parse(first).getroot().tag.endswith("svg")  # noqa: S314 - our own
 
 
+@pytest.mark.slow
 def test_pictures_that_later_results_lack_are_removed_and_other_files_stay(tmp_path):
     output.write_results(made_up("losses", seeds=1), tmp_path)
     mine = tmp_path / "plots" / "notes.txt"

@@ -46,6 +46,7 @@ def test_clean_arms_are_drawn_in_the_panel_of_every_kind_of_noise():
     assert "95 %" in picture.caption
 
 
+@pytest.mark.slow
 def test_extra_tables_are_drawn_without_zeros(tmp_path):
     extra = extra_tables()
     extra["plan_approximation"].append(

@@ -28,6 +28,7 @@ def test_another_encoder_is_not_given_the_settings_of_the_default_one(tones):
     assert base_config(StudySettings([str(tones)], tones)).audio.settings["channels"][0] == 16
 
 
+@pytest.mark.slow
 def test_an_arm_trains_with_the_pairs_that_another_judged(settings, in_process):
     auto = Arm(
         "auto",

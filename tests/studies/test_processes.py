@@ -16,6 +16,8 @@ from otomatch.studies.planning import plan_cells
 from otomatch.studies.runner import run_study
 from tests.support.study_runs import MATCHING, NTXENT, QUIET, prepared, study_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_cell_whose_process_is_killed_is_a_failure_that_says_so(settings, monkeypatch):
     ended = SimpleNamespace(returncode=-signal.SIGKILL)

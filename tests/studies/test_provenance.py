@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 
 from otomatch.datasets import open_dataset
@@ -9,6 +10,7 @@ from otomatch.studies.runner import run_study
 from tests.support.study_runs import NTXENT, QUIET, study_of
 
 
+@pytest.mark.slow
 def test_the_record_says_how_to_repeat_a_study(tones, settings, in_process):
     given = settings(command="otomatch study losses --data tones")
     about = run_study(study_of(NTXENT), given, QUIET).provenance

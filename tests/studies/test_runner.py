@@ -20,6 +20,7 @@ from tests.support.study_runs import (
 from tests.support.tiny import write_tones
 
 
+@pytest.mark.slow
 def test_a_study_trains_and_measures_every_arm_with_every_seed(tones, settings, in_process):
     found = run_study(study_of(MATCHING, NTXENT), settings(seeds=2), QUIET)
     assert len(in_process) == found.planned == 4
@@ -40,6 +41,7 @@ def test_a_study_trains_and_measures_every_arm_with_every_seed(tones, settings, 
     assert np.isnan(found.outcomes[1].values["iterations"])  # NT-Xent has no plan
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again_and_a_changed_grid_reruns_what_changed(
     settings, in_process
 ):
@@ -52,6 +54,7 @@ def test_what_is_done_is_not_done_again_and_a_changed_grid_reruns_what_changed(
     assert len(in_process) == 4
 
 
+@pytest.mark.slow
 def test_changed_data_are_another_cell(tiny_bert, settings, in_process, tmp_path):
     data = write_tones(tmp_path / "own", clips=24, splits=("train", "val", "test"))
     run_study(study_of(MATCHING), settings(data), QUIET)
@@ -62,6 +65,7 @@ def test_changed_data_are_another_cell(tiny_bert, settings, in_process, tmp_path
     assert len(set(in_process)) == 2
 
 
+@pytest.mark.slow
 def test_other_data_to_validate_on_are_another_cell(settings, in_process, tmp_path):
     val = write_tones(tmp_path / "val", clips=8)
     run_study(study_of(MATCHING), settings(), QUIET)
@@ -78,6 +82,7 @@ def test_a_study_of_other_data_is_not_written_over(settings, in_process, tmp_pat
         run_study(study_of(MATCHING), settings(other), QUIET)
 
 
+@pytest.mark.slow
 def test_data_that_moved_are_the_same_and_a_stopped_run_on_them_goes_on(
     tiny_bert, settings, in_process, tmp_path, monkeypatch
 ):
@@ -92,6 +97,7 @@ def test_data_that_moved_are_the_same_and_a_stopped_run_on_them_goes_on(
     assert len({*(p.name for p in (settings().out / "cells").iterdir())}) == 1
 
 
+@pytest.mark.slow
 def test_a_test_set_that_changed_is_measured_again_without_training(
     settings, in_process, tmp_path, monkeypatch
 ):
@@ -104,6 +110,7 @@ def test_a_test_set_that_changed_is_measured_again_without_training(
     assert len(found.outcomes) == 1
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_recorded_and_the_rest_goes_on(settings, in_process):
     needy = Arm("needy", {"loss": "needy"}, after="broken")
     study = study_of(BROKEN, needy, NTXENT)
@@ -119,6 +126,7 @@ def test_a_failed_cell_is_recorded_and_the_rest_goes_on(settings, in_process):
     assert len(in_process) == 3  # unless asked to
 
 
+@pytest.mark.slow
 def test_a_measurement_that_failed_does_not_stick_to_the_cell(
     tones, settings, in_process, monkeypatch
 ):

@@ -46,6 +46,7 @@ def covered(rng, trials=250, truth=3.0, **effects):
 # --- coverage --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3, 8])
 def test_the_interval_covers_the_truth_where_clips_decide_as_often_as_it_says(seeds):
     assert 0.91 <= covered(np.random.default_rng(seeds), seeds=seeds) <= 1
@@ -56,6 +57,7 @@ def test_the_interval_covers_where_a_single_seed_has_no_effect_of_its_own():
     assert 0.91 <= covered(rng, seeds=1, of_seed=0, clips=120) <= 0.985
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3, 5, 25])
 def test_the_interval_covers_the_truth_where_seeds_decide_however_few_they_are(seeds):
     rng = np.random.default_rng(seeds)

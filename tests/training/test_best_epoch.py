@@ -20,6 +20,7 @@ def crafted(score):
     return RetrievalReport(direction, replace(direction), 2, 4, modality_gap=0.1)
 
 
+@pytest.mark.slow
 def test_the_saved_model_is_that_of_the_best_epoch(tones, tiny_bert, tmp_path, monkeypatch):
     scores, weights = iter([10.0, 30.0, 20.0, 30.0]), []
 
@@ -36,6 +37,7 @@ def test_the_saved_model_is_that_of_the_best_epoch(tones, tiny_bert, tmp_path, m
     assert [torch.equal(saved, w) for w in weights] == [False, True, False, False]
 
 
+@pytest.mark.slow
 def test_a_run_stops_after_its_patience_without_a_better_score(
     tones, tiny_bert, tmp_path, monkeypatch
 ):

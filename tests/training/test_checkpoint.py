@@ -2,6 +2,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from otomatch import files
 from otomatch.errors import RunError
 from otomatch.training import checkpoint
 
@@ -113,8 +114,8 @@ def test_a_write_that_is_cut_short_leaves_the_old_checkpoint(moment, tmp_path, m
     module, name, replacement = {
         "before writing": (checkpoint, "save_file", stop),
         "half-way": (checkpoint, "save_file", half),
-        "before fsync": (checkpoint.os, "fsync", stop),
-        "before renaming": (checkpoint.Path, "replace", stop),
+        "before fsync": (files.os, "fsync", stop),
+        "before renaming": (files.Path, "replace", stop),
     }[moment]
     learn(*pair)
     with monkeypatch.context() as patch:

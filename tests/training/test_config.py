@@ -131,6 +131,7 @@ def test_without_file_and_overrides_every_field_has_its_default():
     assert load_config() == Config()
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(trees)
 def test_what_is_written_as_toml_reads_back_equal(tmp_path_factory, tree):

@@ -111,6 +111,7 @@ def test_the_heads_are_trained_on_a_frozen_clap():
 
 
 # Four steps at the published rates teach untrained networks nothing, and the run says so.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::otomatch.training.diagnostics.TrainingWarning")
 @pytest.mark.parametrize("name", FILES)
 def test_a_run_in_miniature_trains_is_evaluated_and_classifies(

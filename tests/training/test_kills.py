@@ -14,7 +14,10 @@ from tests.support.runs import run_log
 from tests.support.tiny import tiny_config
 
 # Models this small, trained this briefly, may well look ill.
-pytestmark = pytest.mark.filterwarnings("ignore::otomatch.training.diagnostics.TrainingWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::otomatch.training.diagnostics.TrainingWarning"),
+]
 
 
 LONG = (

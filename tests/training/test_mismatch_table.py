@@ -101,6 +101,7 @@ def test_pairs_of_other_noise_are_refused_and_so_are_too_few(data, tmp_path):
         data("data.pairs=none.csv")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_the_pairs_of_another(tones, tiny_bert, tmp_path):
     auto = ("data.noise=0.4", "loss.target=trimmed", "loss.mass=auto", "optim.epochs=1")
     train(tiny_config(tones, tiny_bert, *auto), tmp_path / "auto", progress=False)

@@ -92,6 +92,7 @@ def test_a_text_encoder_that_learns_is_judged_by_the_captions_of_the_epoch(run):
     assert (weights.weights[others] == 1).all()  # nothing is known of them yet
 
 
+@pytest.mark.slow
 def test_similar_captions_are_those_that_mean_nearly_the_same(run):
     model, data, weights = run(similar=True)
     audio, _, _ = see(model, data, weights)

@@ -56,6 +56,7 @@ def test_the_metric_is_projected_after_every_step(tones, tiny_bert, tmp_path, mo
     assert min(smallest) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["matching", "triplet", "weighted-triplet", "ntxent"])
 def test_every_loss_falls_when_a_few_clips_are_learnt_by_heart(loss, tiny_bert, tmp_path):
     data = write_tones(tmp_path / "data", clips=12, seconds=0.3)
@@ -68,6 +69,7 @@ def test_every_loss_falls_when_a_few_clips_are_learnt_by_heart(loss, tiny_bert, 
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -190,6 +192,7 @@ def test_a_quiet_run_prints_nothing_and_a_loud_one_a_line_per_epoch(
     assert re.findall(r"epoch +(\d)/2  loss", err) == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_configuration_are_equal_and_another_seed_differs(
     tones, tiny_bert, tmp_path
 ):

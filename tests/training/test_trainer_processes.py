@@ -17,7 +17,10 @@ from tests.support.processes import Group
 from tests.support.runs import STILL, run_log
 from tests.support.tiny import tiny_config, write_tones
 
-pytestmark = pytest.mark.filterwarnings("ignore::otomatch.training.diagnostics.TrainingWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::otomatch.training.diagnostics.TrainingWarning"),
+]
 
 MUCH = (
     *STILL,

@@ -109,6 +109,7 @@ def test_extrapolation_finds_the_limit_of_a_linear_sequence():
     torch.testing.assert_close(ascent.extrapolate(path), limit, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mass", [None, 0.7])
 def test_the_same_input_gives_the_same_bits(mass):
     torch.manual_seed(3)

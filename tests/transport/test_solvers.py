@@ -32,6 +32,7 @@ def test_balanced_plan_equals_pot(epsilon, shape):
     np.testing.assert_allclose(plan.plan.numpy(), expected, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [0.02, 0.05, 0.3])
 @pytest.mark.parametrize("mass", [0.05, 0.5, 0.8, 0.95, 0.99])
 @pytest.mark.parametrize("shape", [(12, 12), (5, 20)])

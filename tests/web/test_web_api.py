@@ -56,6 +56,7 @@ def test_more_like_this_leaves_the_sound_itself_out(client, library):
     assert sorted(names(answer)) == sorted(known.keys() - {"high.wav"})
 
 
+@pytest.mark.slow
 def test_a_negative_term_reaches_every_search(client, library, tmp_path):
     id_ = ids(library)["high.wav"]
     sound = write_audio(tmp_path / "x.wav", tone(500, 0.3)).read_bytes()
@@ -153,6 +154,7 @@ def test_a_query_is_answered_from_memory_until_the_library_changes(tmp_path, mod
         assert len(calls) == 3
 
 
+@pytest.mark.slow
 def test_odd_file_names_come_through_whole(tmp_path, model):
     for number, name in enumerate(ODD_NAMES):
         write_audio(tmp_path / "odd <b> %" / name, tone(300 + 50 * number, 0.3))

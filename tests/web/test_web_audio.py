@@ -30,6 +30,7 @@ def test_the_whole_sound_comes_with_its_length_its_type_and_a_private_tag(client
     assert (head.content, head.headers["content-length"]) == (b"", str(len(original)))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

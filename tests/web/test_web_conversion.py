@@ -160,6 +160,7 @@ def test_a_conversion_that_would_be_too_large_is_refused_and_leaves_nothing(mode
         assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [OSError(28, "No space left on device"), soundfile.LibsndfileError(2), AssertionError()],

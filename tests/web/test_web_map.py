@@ -151,6 +151,7 @@ def test_sounds_whose_folder_was_moved_are_on_the_map_by_their_new_ids(tmp_path,
         assert {p["id"] for p in wait_for_map(client)["points"]} == set(ids(library).values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "null", '{"digest": 1}', '{"digest": "x", "map": 3}', "\0\xff"]
 )

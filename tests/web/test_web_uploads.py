@@ -48,6 +48,7 @@ def test_recordings_of_a_browser_are_taken(client, tmp_path, name, codec):
     assert len(answer.json()["hits"]) == 5
 
 
+@pytest.mark.slow
 def test_the_limits_hold_for_one_byte_more_and_not_for_one_less(library):
     content = sound()
     with served(library, limits=Limits(upload_bytes=len(content))) as client:
@@ -78,6 +79,7 @@ def test_bytes_are_counted_as_they_come_and_not_as_they_are_announced(library):
         assert left(client) == []
 
 
+@pytest.mark.slow
 def test_a_sound_that_lasts_too_long_is_413_at_any_size(library):
     with served(library, limits=Limits(upload_seconds=2.0)) as client:
         assert send(client, sound(seconds=2.0)).status_code == 200
@@ -247,6 +249,7 @@ def test_a_studio_recording_of_a_minute_is_taken(client):
     assert send(client, file.getvalue()).status_code == 200
 
 
+@pytest.mark.slow
 def test_noise_of_all_lengths_up_to_the_limit_is_taken(library):
     with served(library, limits=Limits(upload_seconds=3.0)) as client:
         for samples in (1, 100, 1000, 32000, 96000):

@@ -90,6 +90,7 @@ def test_the_settings_are_kept_beside_the_scenes(mini_scenes):
     assert (kept["clips"], kept["seconds"], kept["seed"]) == (60, 2.0, 1)
 
 
+@pytest.mark.slow
 def test_real_recordings_give_190_exhaustive_scenes_that_keep_order_and_loudness(tmp_path):
     data = compose(esc10_root(), tmp_path / "out", folds=[4], exhaustive=True)
     assert len(data) == 10 + 2 * 10 * 9

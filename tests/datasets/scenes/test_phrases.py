@@ -80,6 +80,7 @@ def test_noun_phrases_are_singular(label):
         assert not re.match(r"the \w+s( of|$)", noun) or noun.startswith("the hiss"), noun
 
 
+@pytest.mark.slow
 def test_no_caption_holds_a_raw_label_that_is_no_phrase():
     raw = ["dog bark", "baby cry", "person sneeze", "fire crackling", "door wood", "clock alarm"]
     raw += ["drinking sipping", "can opening", "hand claps", "water drops", "_"]

@@ -62,11 +62,13 @@ def test_every_rendered_sound_is_audible_finite_and_independent_of_those_before_
         assert np.array_equal(one, two), sound
 
 
+@pytest.mark.slow
 @needs_midi
 def test_no_rendered_sound_is_silent():
     assert load_stems(rendered.rendered_sounds("train")).skipped == ()
 
 
+@pytest.mark.slow
 @needs_midi
 def test_rendered_test_scenes_hold_only_pairs_that_training_never_hears(tmp_path):
     data = compose("midi", tmp_path / "out", split="test", clips=60, seconds=3.0)
