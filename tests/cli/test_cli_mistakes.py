@@ -42,6 +42,7 @@ def test_help_and_version_load_neither_torch_nor_any_optional_package():
     assert invoke("--version").strip() == f"otomatch {__version__}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
