@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from otomatch.errors import InvalidInputError, at_least, non_negative, one_of, positive
 
@@ -52,3 +53,15 @@ def test_one_of_returns_an_allowed_value_and_lists_all_when_it_refuses_another()
     assert str(caught.value) == "reduction is 'max'; expected one of mean, sum"
     with pytest.raises(InvalidInputError, match="reduction is None"):
         one_of("reduction", None, ("mean", "sum"))
+
+
+def test_a_tensor_of_one_number_is_returned_as_it_is():
+    for check in (positive, non_negative):
+        for value in (torch.tensor(0.5), torch.nn.Parameter(torch.tensor(0.5)), np.array(0.5)):
+            assert check("epsilon", value) is value
+        with pytest.raises(InvalidInputError):
+            check("epsilon", torch.tensor(math.nan))
+        with pytest.raises(InvalidInputError):
+            check("epsilon", torch.tensor([0.5]))
+    whole = torch.tensor(3)
+    assert at_least("batch", whole, 2) is whole

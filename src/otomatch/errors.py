@@ -5,8 +5,9 @@ Every message states what was found, what was expected and, where possible, what
 
 import math
 import numbers
+import operator
 from collections.abc import Collection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -21,6 +22,14 @@ class InvalidInputError(OtomatchError, ValueError):
 
 class ConfigError(OtomatchError, ValueError):
     """A configuration file or override is invalid."""
+
+
+class OpenHostError(ConfigError):
+    """The server would be open to other machines without a token."""
+
+
+class TokenError(ConfigError):
+    """The token of the server is too short or has unsupported characters."""
 
 
 class AudioError(OtomatchError):
@@ -60,11 +69,37 @@ class LibraryError(OtomatchError):
 
 
 class MissingLibraryError(LibraryError):
-    """There is no sound library at the place given."""
+    """There is no sound library at the place given.
+
+    Attributes:
+        uri: Folder or URI of the library.
+    """
+
+    def __init__(self, message: str, uri: str) -> None:
+        super().__init__(message, uri)
+        self.uri = uri
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class LostFolderError(LibraryError):
-    """A folder is missing or has no sounds, but the library has sounds from there."""
+    """A folder is missing or has no sounds, but the library has sounds from there.
+
+    Attributes:
+        folder: Path of the folder.
+    """
+
+    def __init__(self, message: str, folder: str) -> None:
+        super().__init__(message, folder)
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WindowMismatchError(LibraryError):
+    """A library was created with windows of another length or distance."""
 
 
 class MissingDependencyError(OtomatchError, ImportError):
@@ -86,24 +121,32 @@ def one_of(name: str, value: T, allowed: Collection[T]) -> T:
 
 def at_least(name: str, value: int, minimum: int) -> int:
     """Return ``value``; raise InvalidInputError unless it is a whole number >= ``minimum``."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+    try:
+        valid = not isinstance(value, bool) and operator.index(value) >= minimum
+    except TypeError:
+        valid = False
+    if not valid:
         raise InvalidInputError(f"{name} is {value!r}; expected a whole number >= {minimum}")
     return value
 
 
 def positive(name: str, value: float) -> float:
     """Return ``value``; raise InvalidInputError unless it is a finite number > 0."""
-    if not _is_number(value) or not 0 < value < math.inf:
+    if not 0 < _number(value) < math.inf:
         raise InvalidInputError(f"{name} is {value!r}; expected a finite number > 0")
     return value
 
 
 def non_negative(name: str, value: float) -> float:
     """Return ``value``; raise InvalidInputError unless it is a finite number >= 0."""
-    if not _is_number(value) or not 0 <= value < math.inf:
+    if not 0 <= _number(value) < math.inf:
         raise InvalidInputError(f"{name} is {value!r}; expected a finite number >= 0")
     return value
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+def _number(value: Any) -> float:
+    """Return a real number or a tensor of one as a float, anything else as NaN."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return float(value) if is_number else math.nan

@@ -93,3 +93,12 @@ def test_no_player_and_one_that_fails_are_clear_errors(tmp_path, bin_folder):
     path = write_audio(tmp_path / "a.wav", tone(300, 0.2))
     with pytest.raises(LibraryError, match=r"mpv cannot play .*no audio device"):
         find_player()(hit(str(path)))
+
+
+def test_a_playlist_that_is_a_symbolic_link_is_written_where_it_leads(tmp_path):
+    target, link = tmp_path / "real.m3u8", tmp_path / "link.m3u8"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_playlist([hit("/x/rain.wav")], link)
+    assert link.is_symlink()
+    assert target.read_text().startswith("#EXTM3U")

@@ -106,3 +106,11 @@ def test_baselines_of_a_single_pair_are_zero(loss_fn):
     loss.backward()
     assert loss.item() == 0
     assert (audio.grad == 0).all()
+
+
+def test_the_temperature_may_be_learnt():
+    temperature = torch.nn.Parameter(torch.tensor(0.07))
+    loss_fn = NTXentLoss(temperature)
+    assert dict(loss_fn.named_parameters()) == {"temperature": temperature}
+    loss_fn(*torch.randn(2, 6, 4), Identity(4)).backward()
+    assert temperature.grad

@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from otomatch.errors import InvalidInputError
 from otomatch.losses.gradient_rules import ImplicitGradient, UnrolledGradient
 from otomatch.losses.matching import MatchingLoss
 from otomatch.studies.loss_cost import measure_loss_cost
@@ -157,3 +158,9 @@ def test_a_gradient_rule_of_ones_own_decides_how_the_loss_is_differentiated():
         for rule in (ImplicitGradient(), Halved())
     )
     torch.testing.assert_close(halved, whole / 2)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "exact", ImplicitGradient, ["implicit"]])
+def test_anything_but_a_gradient_rule_or_its_name_is_refused(wrong):
+    with pytest.raises(InvalidInputError, match=r"gradient is .*expected .*implicit"):
+        MatchingLoss(gradient=wrong)

@@ -35,6 +35,7 @@ def output_file(path: Path, error_class: type[OtomatchError] = LibraryError) -> 
         OtomatchError: The file cannot be written; the class is ``error_class``.
     """
     try:
+        path = path.resolve()  # a symbolic link stays, and its target is replaced
         if not path.parent.is_dir():  # replacing() would create a mistyped folder
             raise FileNotFoundError(2, f"there is no folder {path.parent}")
         if path.exists() and not path.is_file():

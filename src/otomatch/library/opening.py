@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from otomatch.errors import LibraryError, MissingLibraryError
+from otomatch.errors import MissingLibraryError, WindowMismatchError
 from otomatch.library.connection import library_exists
 from otomatch.library.creation import LibraryExistsError
 from otomatch.library.sound_library import SoundLibrary
@@ -28,13 +28,16 @@ def open_or_create(
 
     Raises:
         MissingLibraryError: There is no library, and no model to create it with.
-        LibraryError: The library has another model or other windows.
+        WindowMismatchError: The library has other windows.
+        LibraryError: The library has another model.
         ModelError: There is no such model.
         InvalidInputError: ``window`` or ``hop`` is out of range.
     """
     if not library_exists(uri):
         if model is None:
-            raise MissingLibraryError(f"{uri}: no library yet; give a model to create it with")
+            raise MissingLibraryError(
+                f"{uri}: no library yet, and no model to create one with; give a model", str(uri)
+            )
         with suppress(LibraryExistsError):  # another process has just created it
             return SoundLibrary.create(uri, model, device, window, hop)
     loaded = None if model is None else AudioTextModel.from_pretrained(model, device)
@@ -47,7 +50,7 @@ def _check_windows(library: SoundLibrary, window: float | None, hop: float | Non
     for name, wanted in (("window", window), ("hop", hop)):
         stored = library.store.metadata[name]
         if wanted is not None and wanted != stored:
-            raise LibraryError(
+            raise WindowMismatchError(
                 f"{library.uri} was created with a {name} of {stored:g} s, not {wanted:g} s; leave "
                 f"out the {name}, or index the sounds into a new library"
             )

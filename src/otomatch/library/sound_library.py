@@ -92,7 +92,7 @@ class SoundLibrary:
         """
         if not library_exists(uri):
             raise MissingLibraryError(
-                f"{uri}: no library; check the name, or create a library there with a model"
+                f"{uri}: no library; check the name, or create a library with a model", str(uri)
             )
         return cls(Store.open(uri), device, model)
 

@@ -6,7 +6,7 @@ how autograd differentiates it in the cost matrix.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from otomatch.parallel.shard import Shard
 from otomatch.transport.solvers import Plan
 
 
+@runtime_checkable
 class GradientRule(Protocol):
     """How to differentiate a loss L(P(C)) in the cost matrix C."""
 

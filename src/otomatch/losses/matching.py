@@ -113,13 +113,11 @@ class MatchingLoss(nn.Module):
         if mass == "auto" and target != "trimmed":
             raise InvalidInputError(f"mass is 'auto' with target {target!r}; expected 'trimmed'")
         check_mass(1.0 if mass is None or mass == "auto" else mass)
-        if isinstance(gradient, str):
-            gradient = GRADIENT_RULES[one_of("gradient", gradient, GRADIENT_RULES)]
         self.epsilon = positive("epsilon", epsilon)
         self.mass = mass
         self.target = one_of("target", target, ("full", "trimmed"))
         self.scale = _checked_scale(scale)
-        self.gradient = gradient
+        self.gradient = _gradient_rule(gradient)
         self.tolerance = tolerance
         self.max_iterations = max_iterations
         self.gather = gather
@@ -251,6 +249,15 @@ def _status(plan: Plan, same: Tensor, mass: float, shard: Shard) -> PlanStatus:
     disorder, diagonal = (shard.all_reduce_sum(torch.stack([disorder, diagonal])) / mass).tolist()
     entropy = math.log(mass) + disorder
     return PlanStatus(plan.iterations, plan.error, plan.converged, entropy, diagonal)
+
+
+def _gradient_rule(gradient: object) -> GradientRule:
+    if isinstance(gradient, str):
+        return GRADIENT_RULES[one_of("gradient", gradient, GRADIENT_RULES)]
+    if isinstance(gradient, type) or not isinstance(gradient, GradientRule):
+        names = ", ".join(GRADIENT_RULES)
+        raise InvalidInputError(f"gradient is {gradient!r}; expected a rule or one of {names}")
+    return gradient
 
 
 def _checked_scale(scale: str | float) -> str | float:

@@ -62,7 +62,9 @@ class Config(Section):
     @field_validator("schedule", "mismatch")
     @classmethod
     def _every_field_counts(cls, section: Section, info: ValidationInfo) -> Section:
-        mass = getattr(info.data.get("loss"), "mass", None)
+        if "loss" not in info.data:  # invalid, and reported on its own
+            return section
+        mass = getattr(info.data["loss"], "mass", None)
         if isinstance(section, MismatchConfig):
             if section != MismatchConfig() and mass != "auto":
                 raise ValueError("unit and null do nothing without loss.mass = 'auto'")
@@ -72,6 +74,14 @@ class Config(Section):
 
 
 _DEFAULT_KIND = {"ground": "full", "loss": "matching"}
+# Before the sections were sorted; files of earlier runs have these keys.
+_MOVED = {
+    "data.max_seconds": "model.window_seconds",
+    "loss.evidence": "mismatch.unit",
+    "loss.mass_epochs": "schedule.mass_epochs",
+    "loss.null": "mismatch.null",
+    "optim.encoder_lr": "optim.text_encoder_lr",
+}
 _DEPEND_ON_KIND = {"loss": ("schedule", "mismatch")}
 
 
@@ -183,6 +193,8 @@ def _explain_one(detail: Any) -> tuple[str, str]:
     if path and path[0] in _DEFAULT_KIND and len(path) > 1:
         del path[1]  # pydantic inserts the kind that it validated against
     if detail["type"] == "extra_forbidden":
+        if (moved := _MOVED.get(".".join(path))) is not None:
+            return f"{'.'.join(path)} = {detail['input']!r}", f"unknown key; it is now {moved}"
         known = ", ".join(_known(detail["loc"]))
         return f"{'.'.join(path)} = {detail['input']!r}", f"unknown key; known here: {known}"
     name = ".".join(path[:2])  # the rest names the branch of a union

@@ -7,7 +7,7 @@ import secrets
 import socket
 from dataclasses import dataclass
 
-from otomatch.errors import ConfigError
+from otomatch.errors import ConfigError, OpenHostError, TokenError
 
 _MIN_TOKEN = 8
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -23,8 +23,9 @@ class Access:
         names: Further host names that the server answers to, such as that of a proxy before it.
 
     Raises:
-        ConfigError: ``host`` can be reached from other machines and there is no token, ``host``
-            does not exist, or the token is not at least 8 printable ASCII characters long.
+        OpenHostError: ``host`` can be reached from other machines and there is no token.
+        TokenError: The token is not at least 8 printable ASCII characters long.
+        ConfigError: ``host`` does not exist.
     """
 
     host: str = "127.0.0.1"
@@ -34,12 +35,12 @@ class Access:
     def __post_init__(self) -> None:
         if self.token is None:
             if not is_loopback(self.host):
-                raise ConfigError(
+                raise OpenHostError(
                     f"the host {self.host} can be reached from other machines, which requires a "
                     "token; set a token, or listen on 127.0.0.1"
                 )
         elif len(self.token) < _MIN_TOKEN or not all("!" <= c <= "~" for c in self.token):
-            raise ConfigError(
+            raise TokenError(
                 f"the token is too short or has unsupported characters; expected at least "
                 f"{_MIN_TOKEN} ASCII letters, digits or punctuation marks without spaces, for "
                 f"example {secrets.token_urlsafe(16)}"

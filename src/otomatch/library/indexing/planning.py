@@ -161,7 +161,7 @@ def _count_below(folder: Path, known: Mapping[str, StoredFile]) -> int:
 
 
 def _lost_folder_error(folder: Path, count: int) -> LibraryError:
-    return LostFolderError(f"{folder}: {_lost_folder_reason(count)}")
+    return LostFolderError(f"{folder}: {_lost_folder_reason(count)}", str(folder))
 
 
 def _lost_folder_reason(count: int) -> str:
