@@ -69,7 +69,7 @@ def test_fetch_tells_what_to_run_for_audiocaps_and_downloads_nothing(tmp_path):
     ("arguments", "words"),
     [
         (("fetch", "folder"), "folder cannot be fetched; expected clotho, esc-50 or audiocaps"),
-        (("fetch", "wavcaps"), "unknown data set 'wavcaps'"),
+        (("fetch", "wavcaps"), "wavcaps cannot be fetched; expected clotho, esc-50 or audiocaps"),
         (
             ("fetch", "esc-50", "--split", "train"),
             "--split works for clotho only; esc-50 has no splits",

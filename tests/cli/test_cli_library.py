@@ -58,7 +58,7 @@ def test_the_export_command_names_the_file_by_the_library(library, tmp_path, mon
 def test_what_is_gone_can_be_removed_by_a_relative_path(library, sounds, tmp_path, monkeypatch):
     (sounds / "hiss.flac").unlink()
     monkeypatch.chdir(tmp_path)
-    assert "1 sounds removed" in invoke("remove", "library", "my sounds/hiss.flac")
+    assert "1 sound removed" in invoke("remove", "library", "my sounds/hiss.flac")
     with pytest.raises(LibraryError, match=r"holds nothing in .*hiss\.flac"):
         invoke("remove", "library", "my sounds/hiss.flac")
 

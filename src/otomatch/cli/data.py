@@ -1,5 +1,6 @@
 """The commands on data sets: fetch and check."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -39,11 +40,10 @@ def fetch(
 
     otomatch data fetch esc-50
     """
-    from otomatch.datasets import layout_name
     from otomatch.datasets.clotho import SPLITS
     from otomatch.datasets.fetch import audiocaps_guide, fetch_clotho, fetch_esc50
 
-    name = layout_name(name)
+    name = _fetchable(name)
     place = Path(name) if root is None else root
     if split and name != "clotho":
         raise DatasetError(f"--split works for clotho only; {name} has no splits to fetch")
@@ -51,10 +51,19 @@ def fetch(
         fetch_clotho(place, split or tuple(SPLITS), typer.echo)
     elif name == "esc-50":
         fetch_esc50(place, typer.echo)
-    elif name == "audiocaps":
-        typer.echo(audiocaps_guide(place))
     else:
-        raise DatasetError(f"{name} cannot be fetched; expected clotho, esc-50 or audiocaps")
+        typer.echo(audiocaps_guide(place))
+
+
+def _fetchable(text: str) -> str:
+    """Return the name of a data set that can be fetched, for any spelling of it."""
+    from otomatch.datasets import layout_name
+
+    with contextlib.suppress(DatasetError):  # whose message also lists what cannot be fetched
+        name = layout_name(text)
+        if name in ("clotho", "esc-50", "audiocaps"):
+            return name
+    raise DatasetError(f"{text} cannot be fetched; expected clotho, esc-50 or audiocaps")
 
 
 @app.command()

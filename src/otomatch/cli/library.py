@@ -141,8 +141,9 @@ def remove(
 ) -> None:
     """Remove a sound, or everything in a folder, from a library. The files themselves stay.
 
-    Use it for sounds that are gone for good. Moved files need no removal: run
-    [bold]otomatch index[/] with both the old and the new folder.
+    Use it for sounds that are gone for good: files that still exist are added again when their
+    folder is next indexed. Moved files need no removal: run [bold]otomatch index[/] with both the
+    old and the new folder.
 
     Examples:
     otomatch remove my-library ~/sounds/old-takes
@@ -156,7 +157,8 @@ def remove(
         raise LibraryError(
             f"{library} holds nothing in {path}; otomatch info {library} lists its folders"
         )
-    typer.echo(f"{count} sounds removed from {library}; the files are untouched")
+    sounds = "1 sound" if count == 1 else f"{count} sounds"
+    typer.echo(f"{sounds} removed from {library}; the files are untouched")
 
 
 @app.command()

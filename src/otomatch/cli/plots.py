@@ -88,8 +88,8 @@ def plan(
     found = partial_sinkhorn(cost / cost.max().clamp_min(1e-12), epsilon, mass)
     if not found.converged:
         warnings.warn(
-            f"Sinkhorn did not converge: the plan misses its marginals by {found.error:.0e} of the "
-            f"mass; raise --epsilon (now {epsilon:g})",
+            f"Sinkhorn did not converge: the plan violates its marginals by {found.error:.0e} of "
+            f"the mass; raise --epsilon (now {epsilon:g})",
             stacklevel=1,
         )
     draw_plan(found.plan, out, f"{batch.title}, epsilon {epsilon:g}", "log" if log else "linear")

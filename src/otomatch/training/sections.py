@@ -30,7 +30,7 @@ class DataConfig(Section):
     noise: Share = 0.0
     """Share of the training clips that get mismatched captions on purpose."""
     noise_kind: Literal["clip", "caption", "similar"] = "clip"
-    """Source of mismatched captions: another clip, a similar clip, or each caption on its own."""
+    """One of clip, similar, caption: captions of random or similar clips, or exchanged singly."""
     clips: Annotated[int, Field(ge=2)] | None = None
     """Number of training clips to use, the first in a random order; none: all."""
     pairs: str = ""
@@ -60,9 +60,9 @@ class TextConfig(Section):
     """The text encoder."""
 
     encoder: str = "minilm"
-    """'minilm' (packaged, no download), a Hugging Face name or a folder; 'clap:' and a CLAP's."""
+    """'minilm' (packaged, no download), a Hugging Face name or a folder, or 'clap:NAME'."""
     pooling: Literal["mean", "cls"] | None = None
-    """Mean over the tokens, or the first token's state; none: the mean, or a CLAP's projection."""
+    """One of mean (over tokens), cls (first token); none: the mean, or a CLAP's projection."""
     trainable: Annotated[bool, Field(strict=False)] = False
     """True to fine-tune the encoder; a frozen one runs once per caption and is cached."""
     max_tokens: Annotated[int, Field(ge=3)] = 64
@@ -88,14 +88,14 @@ class GroundConfig(Section):
     """The ground metric d_M."""
 
     name: Literal["identity", "diagonal"]
-    """Kind of metric: Euclidean, or one weight per dimension."""
+    """One of full, low-rank, diagonal (a weight per dimension), identity (Euclidean)."""
 
 
 class FullConfig(Section):
     """The ground metric d_M."""
 
     name: Literal["full"] = "full"
-    """Kind of metric: a full symmetric matrix M."""
+    """One of full (a symmetric matrix M), low-rank, diagonal, identity."""
     project: Annotated[bool, Field(strict=False)] = True
     """True to project M to the positive semi-definite cone after every step, as in the paper."""
 
@@ -104,7 +104,7 @@ class LowRankConfig(Section):
     """The ground metric d_M with M = L^T L."""
 
     name: Literal["low-rank"]
-    """Kind of metric: M = L^T L with L of shape (rank, dim)."""
+    """One of full, low-rank (M = L^T L, L of shape (rank, dim)), diagonal, identity."""
     rank: Count = 64
     """Number of rows of L."""
 
@@ -116,24 +116,24 @@ GroundMetricConfig = Annotated[
 
 
 class MatchingConfig(Section):
-    """The training criterion: mini-batch learning to match (optimal transport)."""
+    """The training criterion: KL divergence between the target matching and the transport plan."""
 
     name: Literal["matching"] = "matching"
-    """Kind of loss: KL divergence between the target matching and the transport plan."""
+    """One of matching (optimal transport), triplet, weighted-triplet, ntxent."""
     epsilon: Positive = 0.05
     """Strength of the entropic regularisation, in units of the cost."""
     mass: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] | None = None
     """Mass of the plan; none: 1, a balanced plan; auto: estimated (with target trimmed only)."""
     target: Literal["full", "trimmed"] = "full"
-    """The paper's target, or one of the plan's mass without the pairs of highest cost."""
+    """One of full (the paper's), trimmed (the plan's mass, without the pairs of highest cost)."""
     scale: Literal["max"] | Positive = "max"
     """Divisor of the distances: the largest of the batch, or a number."""
     tolerance: Positive = 1e-8
-    """Mass by which the plan may miss its constraints."""
+    """Mass by which the plan may violate its constraints."""
     max_iterations: Count = 1000
     """Maximum number of solver iterations per step."""
     gradient: Literal["implicit", "unrolled"] = "implicit"
-    """Gradient of the plan: at the optimum, or through every iteration."""
+    """One of implicit (at the optimum), unrolled (through every iteration): the plan's gradient."""
 
     @model_validator(mode="after")
     def _every_field_counts(self) -> Self:
@@ -143,30 +143,30 @@ class MatchingConfig(Section):
 
 
 class TripletConfig(Section):
-    """The training criterion: triplet loss."""
+    """The training criterion: triplet loss; pairs must score higher than negatives by a margin."""
 
     name: Literal["triplet"]
-    """Kind of loss: every pair must score higher than its negatives, by a margin."""
+    """One of matching, triplet, weighted-triplet, ntxent."""
     margin: NonNegative = 0.2
     """Margin in units of cosine similarity."""
     negatives: Literal["sum", "hardest"] = "sum"
-    """Negatives that count: all of the batch, or the hardest one."""
+    """One of sum, hardest: all negatives of the batch count, or only the hardest one."""
 
 
 class WeightedTripletConfig(Section):
-    """The training criterion: triplet loss with polynomial weights."""
+    """The training criterion: triplet loss of the hardest negatives, with polynomial weights."""
 
     name: Literal["weighted-triplet"]
-    """Kind of loss: pairs within the margin of their hardest negative, weighted by similarity."""
+    """One of matching, triplet, weighted-triplet (polynomial weights), ntxent."""
     margin: NonNegative = 0.2
     """Margin in units of cosine similarity."""
 
 
 class NTXentConfig(Section):
-    """The training criterion: contrastive loss (NT-Xent)."""
+    """The training criterion: cross-entropy of pairs among their negatives, in both directions."""
 
     name: Literal["ntxent"]
-    """Kind of loss: cross-entropy of each pair among its negatives, in both directions."""
+    """One of matching, triplet, weighted-triplet, ntxent (contrastive)."""
     temperature: Positive = 0.07
     """Softmax temperature."""
     entropy: NonNegative = 0.0
@@ -191,9 +191,9 @@ class MismatchConfig(Section):
     """The estimate of mismatched pairs, for loss.mass = "auto"."""
 
     unit: Literal["clip", "caption"] = "clip"
-    """Unit that is matched or mismatched: all captions of a clip together, or each caption."""
+    """One of clip, caption: all captions of a clip are mismatched together, or each by itself."""
     null: Literal["random", "similar"] = "random"
-    """Captions each pair is compared with; similar: for data whose similar clips were mixed up."""
+    """One of random, similar (if similar clips were mixed up): captions to compare pairs with."""
 
 
 class OptimConfig(Section):
@@ -242,7 +242,7 @@ class RunConfig(Section):
     patience: Annotated[int, Field(ge=0)] = 0
     """Number of epochs without a better validation score before the run stops; 0: no limit."""
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """Mixed precision; auto: bf16 where the hardware computes it natively."""
+    """One of auto, no, bf16, fp16; auto: bf16 where the hardware computes it natively."""
     wandb: str = ""
     """Weights & Biases project to send the log to; empty: none."""
     checkpoint_minutes: Positive = 10.0
