@@ -11,7 +11,7 @@ from otomatch.errors import InvalidInputError
 from otomatch.evaluation.plots import recall, spectrum
 from otomatch.evaluation.plots.recall import chance_recall, draw_recall
 from otomatch.evaluation.plots.spectrum import draw_spectrum
-from otomatch.evaluation.plots.style import COLOURS, spread
+from otomatch.evaluation.plots.style import COLOURS, spread_labels
 from otomatch.evaluation.retrieval import evaluate_scores
 
 pytest.importorskip("matplotlib")
@@ -104,14 +104,14 @@ def test_reports_on_different_data_or_without_recall_are_refused(tmp_path):
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=12))
 def test_names_are_spread_in_their_order_and_stay_below_the_top(values):
-    places = spread(values, 6, 100)
+    places = spread_labels(values, 6, 100)
     order = np.argsort(values, kind="stable")
     assert all(np.diff(np.array(places)[order]) >= 6 - 1e-9)
     assert max(places) <= 100
 
 
 def test_names_that_are_far_apart_stay_where_they_are():
-    assert spread([90.0, 10.0, 50.0], 6, 100) == [90.0, 10.0, 50.0]
+    assert spread_labels([90.0, 10.0, 50.0], 6, 100) == [90.0, 10.0, 50.0]
 
 
 # --- spectrum ------------------------------------------------------------------------------------

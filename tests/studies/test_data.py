@@ -8,7 +8,7 @@ from rich.console import Console
 
 from otomatch.errors import DatasetError
 from otomatch.studies import data as study_data
-from otomatch.studies.data import prepare_data
+from otomatch.studies.data import prepare_study_data
 from tests.support.sounds import TONES, needs_midi, write_csv, write_labelled_folder
 from tests.support.tiny import write_tones
 
@@ -17,7 +17,7 @@ QUIET = Console(quiet=True)
 
 def prepare(references, folder, **changes):
     options = {"scenes": 8, "draws": 2, "zeroshot": None, "console": QUIET, **changes}
-    return prepare_data(references, folder, **options)
+    return prepare_study_data(references, folder, **options)
 
 
 def test_scenes_are_composed_from_recordings_of_which_the_last_fold_is_held_out(tmp_path):

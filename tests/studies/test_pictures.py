@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from otomatch.evaluation.plots.style import spread
+from otomatch.evaluation.plots.style import spread_labels
 from otomatch.studies.plots import charts
 from otomatch.studies.plots.figures import draw_picture, draw_pictures
 from otomatch.studies.statistics import Interval
@@ -15,7 +15,7 @@ from tests.support.study_results import asking, empty, extra_tables, made_up
 
 @pytest.mark.parametrize("heights", [[0.5] * 5, [0.9, 0.95, 0.99], [0, 0.01, 0.5, 0.51], [0.2]])
 def test_names_at_the_ends_of_lines_keep_their_order_and_distance(heights):
-    places = spread(heights, 0.1)
+    places = spread_labels(heights, 0.1)
     order = np.argsort(heights, kind="stable")
     ranked = np.array(places)[order]
     assert np.all(np.diff(ranked) >= 0.1 - 1e-9)
@@ -24,7 +24,7 @@ def test_names_at_the_ends_of_lines_keep_their_order_and_distance(heights):
 
 
 def test_names_that_are_far_apart_stay_where_their_lines_end():
-    assert spread([0.8, 0.1, 0.4], 0.1) == pytest.approx([0.8, 0.1, 0.4])
+    assert spread_labels([0.8, 0.1, 0.4], 0.1) == pytest.approx([0.8, 0.1, 0.4])
 
 
 def test_only_points_with_a_place_on_the_axes_are_drawn_in_order():

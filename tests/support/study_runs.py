@@ -7,7 +7,7 @@ from rich.console import Console
 from otomatch.studies import cells
 from otomatch.studies import worker as cell_process
 from otomatch.studies.catalogue import Arm, Study
-from otomatch.studies.data import prepare_data
+from otomatch.studies.data import prepare_study_data
 
 QUIET = Console(quiet=True)
 MATCHING = Arm("m-LTM", {"loss": "m-LTM"}, ("loss.name=matching",))
@@ -21,7 +21,7 @@ def study_of(*arms):
 
 def prepared(settings):
     """Return the data of settings of a study on a data set."""
-    return prepare_data(
+    return prepare_study_data(
         settings.data, settings.out / "data", scenes=1, draws=1, zeroshot=None, console=QUIET
     )
 

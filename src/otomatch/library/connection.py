@@ -83,7 +83,7 @@ def write_errors(uri: str | Path) -> Iterator[None]:
 
 
 def _is_lance_error(error: Exception) -> bool:
-    """LanceDB has no exception class of its own, so its messages are recognised."""
+    """Recognise errors of LanceDB by their messages, since it has no exception class."""
     return isinstance(error, OSError) or _LANCE_ERROR.search(str(error)) is not None
 
 

@@ -113,7 +113,7 @@ class StudyData:
         )
 
 
-def prepare_data(
+def prepare_study_data(
     references: Sequence[str],
     folder: Path,
     *,

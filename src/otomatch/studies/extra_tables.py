@@ -31,7 +31,7 @@ PAIRS, PARTITIONS = 1024, 20
 BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
 """Batches whose plans are compared with the plan of all pairs."""
 COST_BATCHES = (*BATCHES[1:], 2048)
-LOSSES = ("matching", "ntxent", "triplet")
+COMPARED_LOSSES = ("matching", "ntxent", "triplet")
 """Losses whose cost is measured, with batches of `COST_BATCHES`."""
 
 Rows = list[dict[str, Any]]
@@ -109,6 +109,6 @@ def _training_cost(model: AudioTextModel, dataset: CaptionDataset) -> Tensor:
 def _loss_costs() -> Rows:
     return [
         {"loss": name, "batch": batch, **asdict(measure_loss_cost(name, batch, dim=256))}
-        for name in LOSSES
+        for name in COMPARED_LOSSES
         for batch in COST_BATCHES
     ]

@@ -13,7 +13,7 @@ from otomatch.files import write_text
 from otomatch.studies.catalogue.definition import Study
 from otomatch.studies.catalogue.recipes import QUICK_SCENES
 from otomatch.studies.cells import Cell, check_shared, read_measurement, try_lock
-from otomatch.studies.data import DRAWS, QUICK_DRAWS, StudyData, prepare_data
+from otomatch.studies.data import DRAWS, QUICK_DRAWS, StudyData, prepare_study_data
 from otomatch.studies.extra_tables import measure_extra, read_extra
 from otomatch.studies.output import write_results
 from otomatch.studies.planning import StudySettings, plan_cells
@@ -89,7 +89,7 @@ def gather_results(
 
 
 def _prepare(study: Study, settings: StudySettings, console: Console) -> StudyData:
-    return prepare_data(
+    return prepare_study_data(
         settings.data,
         settings.out / "data",
         scenes=QUICK_SCENES if settings.quick else study.scenes,

@@ -163,7 +163,7 @@ def _add_headers(message: Message) -> None:
 
 
 def _without_port(host: str) -> str:
-    """``[::1]:80`` -> ``::1``, ``localhost:80`` -> ``localhost``, an invalid host -> ""."""
+    """Return ``::1`` for ``[::1]:80``, ``localhost`` for ``localhost:80``, "" if invalid."""
     try:
         parts = urlsplit(f"//{host}")
         valid = parts.port is None or parts.port >= 0  # raises if the port is not a number

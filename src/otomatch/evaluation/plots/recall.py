@@ -18,7 +18,7 @@ from otomatch.evaluation.plots.style import (
     figure,
     heading,
     save,
-    spread,
+    spread_labels,
 )
 from otomatch.evaluation.retrieval import DirectionReport, RetrievalReport
 from otomatch.evaluation.tables import DIRECTIONS
@@ -128,7 +128,7 @@ def _draw_chance(axes: "Axes", items: int, relevant: float) -> float:
 
 def _name_lines(axes: "Axes", ends: Mapping[str, float], colours: Sequence[str]) -> None:
     """Write the name of each line next to its end, on the right of the panel."""
-    places = spread(list(ends.values()), 6.0, 100.0)
+    places = spread_labels(list(ends.values()), 6.0, 100.0)
     for name, place, colour in zip(ends, places, colours, strict=True):
         axes.annotate(
             name,

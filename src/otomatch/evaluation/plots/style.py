@@ -119,7 +119,7 @@ def save(figure: "Figure", path: Path) -> None:
         figure.savefig(partial, format=kind[1:], dpi=_DPI, bbox_inches=box, metadata=metadata)
 
 
-def spread(values: Sequence[float], gap: float, highest: float = 1.0) -> list[float]:
+def spread_labels(values: Sequence[float], gap: float, highest: float = 1.0) -> list[float]:
     """Move values apart so that names at these heights do not overlap, keeping their order.
 
     Values that are too close are pooled around their mean, as in isotonic regression.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from otomatch.audio.log_mel import LogMel, LogMelConfig
 from otomatch.errors import InvalidInputError, ModelError
 from otomatch.models.encoders.freezing import Freezable
-from otomatch.models.encoders.pretrained import explaining, load, override_dropout
+from otomatch.models.encoders.pretrained import explaining, load_network, override_dropout
 
 PREFIX = "clap:"
 MODEL_TYPE = "clap"
@@ -132,7 +132,7 @@ def _load_audio(source: str) -> _AudioHalf:
                 f"{source!r} pads short sounds by {extractor.padding!r}, expected 'repeatpad'; "
                 f"{_ADVICE}"
             )
-        network = load(ClapAudioModelWithProjection, source, config)
+        network = load_network(ClapAudioModelWithProjection, source, config)
     front_end = LogMelConfig(
         sample_rate=extractor.sampling_rate,
         n_fft=extractor.fft_window_size,
@@ -159,7 +159,7 @@ def load_text(source: str, dropout: float | None) -> tuple[Any, Any]:
     with explaining("text encoder", source, _ADVICE):
         config = _half_config(ClapTextConfig, source)
         override_dropout(config, dropout)
-        network = load(ClapTextModelWithProjection, source, config)
+        network = load_network(ClapTextModelWithProjection, source, config)
         return AutoTokenizer.from_pretrained(source), network
 
 

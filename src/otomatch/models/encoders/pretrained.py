@@ -13,7 +13,7 @@ from torch import nn
 from otomatch.errors import InvalidInputError, ModelError, OtomatchError
 
 
-def load(kind: Any, source: str, config: Any) -> Any:
+def load_network(kind: Any, source: str, config: Any) -> Any:
     """Load a network in float32.
 
     Args:

@@ -13,7 +13,13 @@ from torch import Tensor
 from otomatch.errors import InvalidInputError, MissingDependencyError, at_least, one_of
 from otomatch.models.encoders import clap
 from otomatch.models.encoders.freezing import Freezable
-from otomatch.models.encoders.pretrained import explaining, load, override_dropout, positions, quiet
+from otomatch.models.encoders.pretrained import (
+    explaining,
+    load_network,
+    override_dropout,
+    positions,
+    quiet,
+)
 
 _BATCH = 256
 
@@ -171,4 +177,4 @@ def _load(source: str, dropout: float | None) -> tuple[Any, Any]:
     with explaining("text encoder", source, advice):
         config = AutoConfig.from_pretrained(source)
         override_dropout(config, dropout)
-        return AutoTokenizer.from_pretrained(source), load(AutoModel, source, config)
+        return AutoTokenizer.from_pretrained(source), load_network(AutoModel, source, config)

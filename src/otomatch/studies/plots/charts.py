@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from otomatch.evaluation.plots.style import COLOURS, MARKERS, PLAIN, SMALL, spread
+from otomatch.evaluation.plots.style import COLOURS, MARKERS, PLAIN, SMALL, spread_labels
 from otomatch.studies.power_laws import Exponent
 from otomatch.studies.statistics import Interval
 
@@ -182,7 +182,7 @@ def _name_ends(axes: "Axes", lines: Sequence[Series]) -> None:
     across = axes.transAxes.inverted().transform(axes.transData.transform(ends))
     height = axes.get_window_extent().height / axes.figure.dpi  # approximate before the layout
     lines_each = max(line.name.count("\n") + 1 for line in lines)
-    places = spread(across[:, 1].tolist(), _NAME_INCHES * lines_each / height)
+    places = spread_labels(across[:, 1].tolist(), _NAME_INCHES * lines_each / height)
     for line, end, place in zip(lines, ends, places, strict=True):
         leader = {"arrowstyle": "-", "color": colour(line.style), "linewidth": 0.5, "alpha": 0.6}
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3}
