@@ -29,8 +29,8 @@ def _arms(inputs: GridInputs) -> list[Arm]:
 
 STUDY = Study(
     "batch",
-    "How large does a batch have to be for quality, for training time, and for its plan to "
-    "approximate the plan of the whole set?",
+    "How does the batch size affect quality, training time, and how well a batch's plan "
+    "approximates the plan of the whole set?",
     _arms,
     summary="batch size",
     view=View(
