@@ -4,8 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# A process of pytest per core, at most four: each loads torch and holds about 1 GB.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+# Processes of pytest, of 1 to 2 GB each: one more than two cores, since tests also wait for servers
+# and browsers.
+WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-fast browser lint format bench clean
 

@@ -1,8 +1,6 @@
 """The commands, run as a user runs them: from captioned scenes to a search, and what goes wrong."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from typer.testing import CliRunner
 from otomatch.cli import app
 from otomatch.errors import ConfigError, DatasetError, InvalidInputError
 from otomatch.training.config import load_config
+from tests.support.commands import run
 from tests.support.sounds import tone, write_audio, write_csv, write_labelled_folder
 from tests.support.tiny import write_bert
 
@@ -37,12 +36,6 @@ def invoke(*arguments: object) -> str:
         raise result.exception
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-def otomatch(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own."""
-    command = [sys.executable, "-m", "otomatch", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -210,14 +203,14 @@ def test_a_query_is_needed(place, tmp_path):
     write_audio(tmp_path / "sounds" / "one.wav", tone(500, 0.5))
     library = tmp_path / "library"
     invoke("index", tmp_path / "sounds", "--model", place / "run/model", "--library", library)
-    done = otomatch("search", library)
+    done = run("search", library)
     assert done.returncode == 1
     assert "give a text, a sound, or both" in done.stderr
 
 
 @pytest.mark.slow
 def test_another_loss_in_the_folder_of_a_run_is_refused_as_another_run(place):
-    done = otomatch("train", "--run", place / "run", "--set", "loss.name=ntxent")
+    done = run("train", "--run", place / "run", "--set", "loss.name=ntxent")
     assert done.returncode == 1
     assert "another configuration" in done.stderr
 
@@ -235,8 +228,5 @@ def test_evaluate_takes_the_test_split_unless_told_otherwise(place, tmp_path):
 @pytest.mark.slow
 def test_a_relative_data_folder_is_stored_so_that_the_run_resumes_from_anywhere(tmp_path):
     (tmp_path / "my.toml").write_text('[data]\npath = "sounds"\n')
-    command = [sys.executable, "-m", "otomatch", "train", "--run", "r", "--config", "my.toml"]
-    done = subprocess.run(
-        [*command, "--show-config"], capture_output=True, text=True, cwd=tmp_path, check=True
-    )
+    done = run("train", "--run", "r", "--config", "my.toml", "--show-config", folder=tmp_path)
     assert f'path = "{tmp_path / "sounds"}"' in done.stdout

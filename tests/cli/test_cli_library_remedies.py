@@ -1,19 +1,17 @@
 """Remedies that the commands of a library add to its errors."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from otomatch.library import SoundLibrary
+from tests.support.commands import run
 from tests.support.sounds import tone, write_audio
 
 
 def error_of(*arguments: object) -> str:
     """Run a command that must fail; return what it prints on standard error."""
-    command = [sys.executable, "-m", "otomatch", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = run(*arguments)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return " ".join(done.stderr.split())
@@ -39,4 +37,4 @@ def test_an_emptied_folder_shows_the_command_that_removes_its_sounds(
     monkeypatch.chdir(tmp_path)
     error = error_of("index", "sounds", "--library", "library")
     assert "the library has 1 from there" in error
-    assert "otomatch remove LIBRARY FOLDER" in error
+    assert f"otomatch remove LIBRARY {path.parent}" in error

@@ -9,6 +9,7 @@ import pytest
 
 from otomatch import __version__
 from tests.cli.test_cli import invoke
+from tests.support.commands import run
 
 COMMANDS = (
     "compose",
@@ -58,8 +59,7 @@ def test_help_and_version_load_neither_torch_nor_any_optional_package():
     ],
 )
 def test_a_mistake_is_one_message_that_names_it_and_no_traceback(arguments, words, tmp_path):
-    command = [sys.executable, "-m", "otomatch", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = run(*arguments, folder=tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error:")

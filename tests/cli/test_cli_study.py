@@ -62,7 +62,7 @@ def test_the_study_of_the_batch_measures_plans_and_costs_once(study, tones, tmp_
     from otomatch.studies import extra_tables
 
     monkeypatch.setattr(extra_tables, "COST_BATCHES", (8,))
-    monkeypatch.setattr(extra_tables, "LOSSES", ("ntxent",))
+    monkeypatch.setattr(extra_tables, "COMPARED_LOSSES", ("ntxent",))
     assert study("batch", "--data", str(tones)).exit_code == 0
     path = tmp_path / "out" / "batch-quick" / "extra.json"
     tables = cells.json.loads(path.read_text())

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from otomatch.library import SoundLibrary
 from otomatch.library import store as stores
 from otomatch.library.indexing import embedding, writing
 from otomatch.models.audio_text_model import AudioTextModel
+from tests.support.commands import run
 from tests.support.index_runs import COLUMNS, FILES, check_whole, expected, rows, write_tones
 from tests.support.indexing import kill_after, start, wait
 from tests.support.sounds import hiss, tone, write_audio
@@ -96,9 +98,9 @@ def test_two_first_runs_at_once_make_one_library(tmp_path, small_model):
     sounds = write_tones(tmp_path / "sounds")
     place = tmp_path / "library"
     arguments = ["index", sounds, "--library", place, "--model", small_model, "--json"]
-    command = [sys.executable, "-m", "otomatch", *arguments]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    reports = [json.loads(run.communicate(timeout=300)[0]) for run in runs]
+    with ThreadPoolExecutor(3) as pool:
+        runs = list(pool.map(lambda _: run(*arguments), range(3)))
+    reports = [json.loads(run.stdout) for run in runs]
     assert [run.returncode for run in runs] == [0, 0, 0]
     assert sum(report["added"] for report in reports) == FILES
     assert all(report["added"] + report["unchanged"] == FILES for report in reports)

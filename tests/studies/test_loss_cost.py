@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from otomatch.errors import InvalidInputError
-from otomatch.losses import COMPARED_LOSSES
+from otomatch.losses import LOSSES
 from otomatch.studies import loss_cost as module
 from otomatch.studies import resources
 from otomatch.studies.loss_cost import measure_loss_cost, unit_pairs
@@ -93,7 +93,7 @@ def test_what_a_loss_raises_is_raised():
         measure_loss_cost(Broken(), 4, 4)
 
 
-@pytest.mark.parametrize("name", sorted(COMPARED_LOSSES))
+@pytest.mark.parametrize("name", sorted(LOSSES))
 def test_every_loss_that_a_run_can_name_can_be_measured(name, here):
     found = measure_loss_cost(name, 6, 3, **here)
     assert found.seconds > 0

@@ -1,7 +1,7 @@
-"""The command ``otomatch`` for shell scripts, without the seconds that its imports take.
+"""The command ``otomatch`` in a process, without the seconds that its imports take.
 
-A small client hands its arguments, folder and output over a socket to the tests, which start a
-process for it that has imported torch and transformers already.
+For shell scripts, a small client hands its arguments, folder and output over a socket to the tests,
+which start a process for it that has imported torch and transformers already.
 """
 
 import json
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.reduction import DupFd
 from pathlib import Path
+from subprocess import CompletedProcess
+from tempfile import TemporaryFile
 from threading import Thread
 from typing import Any
 
@@ -26,6 +28,19 @@ with socket.socket(socket.AF_UNIX) as server:
     socket.send_fds(server, [call], [1, 2])
     sys.exit(int(server.recv(16) or 99))
 """
+
+
+def run(*arguments: object, folder: Path | None = None) -> CompletedProcess[str]:
+    """Run ``otomatch`` in a process of its own, in a folder, and return its status and output."""
+    words = [str(argument) for argument in arguments]
+    with TemporaryFile() as out, TemporaryFile() as err:
+        place = str(Path.cwd() if folder is None else folder)
+        files = (DupFd(out.fileno()), DupFd(err.fileno()))
+        process = context.Process(target=_run, args=(place, words, *files))
+        process.start()
+        status = wait(process, 300)
+        texts = [file.seek(0) or file.read().decode() for file in (out, err)]
+    return CompletedProcess(words, status, *texts)
 
 
 @contextmanager
