@@ -4,9 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Processes of pytest, of 1 to 2 GB each: one more than two cores, since tests also wait for servers
-# and browsers.
-WORKERS ?= 3
+# Processes of pytest, of 1 to 2 GB each.
+WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-fast browser lint format bench clean

@@ -14,6 +14,7 @@ import pytest
 
 import otomatch
 from otomatch.datasets.scenes.composition import compose
+from tests.support.commands import run as otomatch_command
 from tests.support.sounds import hiss, tone, write_audio, write_csv, write_labelled_folder
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,13 @@ hidden = 16
 batch = 8
 epochs = 1
 """
+
+
+TRAINED = {  # examples that train, with a column of their log
+    "Add a loss": "loss",
+    "Add an audio encoder": "grad_audio_encoder",
+    "Change the training loop": "learning_rate",
+}
 
 
 def apply_diff(text: str, diff: str) -> str:
@@ -74,12 +82,17 @@ def run(command: str, source: Path, folder: Path, *extra: str) -> str:
     return process.stdout
 
 
+def prepare(folder: Path, bert: Path) -> Path:
+    """Write scenes to train on, and a configuration of a tiny model."""
+    write_labelled_folder(folder / "source", each=3)
+    compose(folder / "source", folder / "scenes", clips=24)
+    (folder / "tiny.toml").write_text(TINY + f'[text]\nencoder = "{bert}"\n')
+    return folder
+
+
 @pytest.fixture
-def place(tmp_path, tiny_bert) -> Path:
-    """A folder with scenes to train on, and a configuration of a tiny model."""
-    write_labelled_folder(tmp_path / "source", each=3)
-    compose(tmp_path / "source", tmp_path / "scenes", clips=24)
-    (tmp_path / "tiny.toml").write_text(TINY + f'[text]\nencoder = "{tiny_bert}"\n')
+def place(tmp_path) -> Path:
+    """An empty folder."""
     return tmp_path
 
 
@@ -103,22 +116,32 @@ def test_the_example_passes_the_lint_of_the_project(title, tmp_path):
             assert found.returncode == 0, found.stdout + found.stderr
 
 
+DRIVER = """
+import shlex, sys
+from otomatch.cli import app
+for command in sys.argv[1:]:
+    app(shlex.split(command)[1:], standalone_mode=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_bert) -> Path:
+    """A folder with a run for each of three examples, trained by one package that has them all."""
+    place = prepare(tmp_path_factory.mktemp("trained"), tiny_bert)
+    source = extended("".join(SECTIONS[title] for title in TRAINED), place / "package")
+    commands = [f"{COMMAND.search(SECTIONS[title])[1]} --config tiny.toml" for title in TRAINED]
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    process = [sys.executable, "-c", DRIVER, *commands]
+    subprocess.run(process, cwd=place, env=environment, check=True, capture_output=True)
+    return place / "runs"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("title", "column"),
-    [
-        ("Add a loss", "loss"),
-        ("Add an audio encoder", "grad_audio_encoder"),
-        ("Change the training loop", "learning_rate"),
-    ],
-)
-def test_a_run_trains_with_the_example(title, column, place):
-    source = extended(SECTIONS[title], place / "package")
-    command = COMMAND.search(SECTIONS[title])[1]
-    run(command, source, place, "--config", "tiny.toml")
-    (log,) = place.glob("runs/*/log.csv")
-    (row,) = csv.DictReader(log.read_text().splitlines())
-    assert float(row[column]) > 0
+@pytest.mark.parametrize("title", TRAINED)
+def test_a_run_trains_with_the_example(title, trained):
+    name = re.search(r"--run runs/(\w+)", SECTIONS[title])[1]
+    (row,) = csv.DictReader((trained / name / "log.csv").read_text().splitlines())
+    assert float(row[TRAINED[title]]) > 0
 
 
 @pytest.mark.slow
@@ -149,7 +172,7 @@ def library(place, small_model) -> Path:
 def test_the_example_of_relevance_keeps_the_order_and_lowers_the_figures(library):
     section = SECTIONS["Change relevance"]
     command = COMMAND.search(section)[1]
-    before = json.loads(run(command, Path(otomatch.__file__).parents[1], library))
+    before = json.loads(otomatch_command(*shlex.split(command)[1:], folder=library).stdout)
     after = json.loads(run(command, extended(section, library / "package"), library))
     assert [hit["path"] for hit in after] == [hit["path"] for hit in before]
     assert all(new["relevance"] < old["relevance"] for new, old in zip(after, before, strict=True))

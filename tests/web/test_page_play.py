@@ -76,6 +76,7 @@ def test_loop_repeats_the_matching_span(visits):
     settled(page)
     place, hit = late_hit(page)
     page.locator(".hit .play").nth(place).click()
+    until(page, "document.querySelector('#audio').currentTime >= it", hit["start"] - 0.01)
     page.get_by_role("button", name="Loop the matching part").click()
     page.get_by_label("Playback position").fill(str(hit["end"] - 0.2))
     until(page, "document.querySelector('#audio').currentTime < it", hit["end"] - 0.3)
