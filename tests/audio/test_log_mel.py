@@ -27,6 +27,7 @@ def librosa_log_mel(waveform, c):
     return librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None).T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_filterbank_equals_librosas(config):
     c = config
@@ -50,6 +51,7 @@ def test_log_mel_equals_librosas(config, seconds):
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_log_mel_of_real_recordings_equals_librosas(esc10):
     for path in sorted((esc10).rglob("*.wav"))[:3] or sorted(esc10.rglob("*.ogg"))[:3]:
         waveform = load(path, RATE)
